@@ -1,0 +1,18 @@
+package notifier
+
+// Ending says why a connection ends. Its text is at once the log attribute and
+// the metric label; each protocol translates it to its own close code in one
+// table.
+type Ending string
+
+// The reasons for which the server ends a connection.
+const (
+	EndedByClient   Ending = "client"            // the client closed it, or its socket broke
+	EndedByDrop     Ending = "dropped"           // drop_user
+	EndedBySlowness Ending = "slow_client"       // it takes events slower than they happen, beyond its outbox
+	EndedBySilence  Ending = "no_pong"           // its socket took and gave no byte since the last ping
+	EndedByDeadline Ending = "no_first_message"  // it did not say in time what it wants
+	EndedByProtocol Ending = "protocol_error"    // its first message was not understood
+	EndedByShutdown Ending = "shutdown"          // the server stops
+	EndedByReplay   Ending = "replay_impossible" // what it missed can't be read now; it should try again
+)

@@ -1,0 +1,49 @@
+package notifier
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// Event is one row of the log. It is shared by every goroutine that delivers
+// it, so it must not be changed once it is published.
+type Event struct {
+	// ID orders the events of one batch. It is zero in an event that is yet to
+	// be stored, as is TxID.
+	ID int64
+	// TxID is the transaction that wrote the event, with its epoch.
+	TxID uint64
+	// CreatedAt orders replay and nothing else: a client may have set it.
+	// It lies between MinTime and MaxTime.
+	CreatedAt time.Time
+
+	Type   string
+	Action string
+	Key    string // the object's id
+
+	Recipient *string // the access_id it is for; nil: not addressed to one user
+	DatasetID *string // access scope; nil: none
+	Principal string  // who caused it; "": unknown
+
+	// Payload and Original are JSON exactly as they were written; nil: null.
+	Payload  json.RawMessage
+	Original json.RawMessage
+
+	// Control is not empty for an instruction to the instances themselves.
+	// Such an event is never delivered to a client.
+	Control Control
+}
+
+// Control names an instruction carried by the log.
+type Control string
+
+// ControlDropUser ends every connection of the user that is the event's
+// recipient.
+const ControlDropUser Control = "drop_user"
+
+// MinTime and MaxTime are the first and the last second that Postgres'
+// timestamptz can hold.
+var (
+	MinTime = time.Date(-4713, time.November, 24, 0, 0, 0, 0, time.UTC)
+	MaxTime = time.Date(294276, time.December, 31, 23, 59, 59, 0, time.UTC)
+)

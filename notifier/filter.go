@@ -1,0 +1,30 @@
+package notifier
+
+import (
+	"slices"
+	"time"
+)
+
+// Filter says which events a subscription wants. Matching is exact and
+// case-sensitive. The zero Filter wants every event.
+type Filter struct {
+	// Types, Actions and Keys list the values wanted; empty: any.
+	Types, Actions, Keys []string
+	// Recipient wants only events addressed to this user; nil: addressed or
+	// not.
+	Recipient *string
+	// Since wants only events created at that time or later, live ones too;
+	// zero: any.
+	Since time.Time
+}
+
+// Matches reports whether the filter wants the event.
+func (f *Filter) Matches(e *Event) bool {
+	return listed(f.Types, e.Type) && listed(f.Actions, e.Action) && listed(f.Keys, e.Key) &&
+		(f.Recipient == nil || e.Recipient != nil && *e.Recipient == *f.Recipient) &&
+		(f.Since.IsZero() || !e.CreatedAt.Before(f.Since))
+}
+
+func listed(wanted []string, value string) bool {
+	return len(wanted) == 0 || slices.Contains(wanted, value)
+}

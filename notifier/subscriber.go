@@ -1,0 +1,56 @@
+package notifier
+
+// Encoder turns events into one frame of its protocol. Encoders are compared
+// with ==: subscribers that share an encoder share its frames, so a frame must
+// depend on nothing but the events.
+type Encoder interface {
+	// Encode returns the bytes to be written for the events, which are at
+	// least one, in order. The result is shared and never changed.
+	Encode(events []*Event) []byte
+	// Joins reports whether one frame may carry several events. Then those of
+	// one transaction that follow one another for a subscriber go out in one.
+	Joins() bool
+}
+
+// Receiver is where a subscriber's frames go: its connection. The hub calls it
+// from the goroutine that publishes, so no method may ever wait for a client.
+type Receiver interface {
+	// Queue takes a shared frame that carries that many events. A receiver
+	// that has no room left ends its connection by itself.
+	Queue(frame []byte, events int)
+	// Flush asks for what is queued to be written.
+	Flush()
+	// End closes the connection for that reason, after what is queued.
+	End(reason Ending)
+}
+
+// Subscriber is one client as the hub sees it: a user, the form its events
+// take, and where they go.
+type Subscriber struct {
+	user     string
+	encoder  Encoder
+	receiver Receiver
+
+	// What follows belongs to the hub.
+	subscriptions map[*Subscription]struct{}
+	seen          *Event // the event that was last matched: several filters of one subscriber deliver once
+	pending       *run   // events that wait to be joined in one frame
+	touched       bool   // is in the hub's list of receivers to flush
+}
+
+// NewSubscriber describes a client of the user; the hub knows it from its first
+// [Hub.Join].
+func NewSubscriber(user string, encoder Encoder, receiver Receiver) *Subscriber {
+	return &Subscriber{user: user, encoder: encoder, receiver: receiver}
+}
+
+// User returns the id of the user the client acts for.
+func (s *Subscriber) User() string { return s.user }
+
+// Subscription is one filter of one subscriber, as returned by
+// [Hub.Subscribe].
+type Subscription struct {
+	subscriber *Subscriber
+	filter     Filter
+	entries    []entry // where the index keeps it
+}
