@@ -1,0 +1,231 @@
+-- The log of events, its doorbell, and who may do what. The names are the contract with applications.
+
+-- +goose Up
+
+-- Roles belong to the whole cluster: another database may have made them, or be making them right now.
+-- +goose StatementBegin
+DO $$
+DECLARE
+    wanted text;
+BEGIN
+    FOREACH wanted IN ARRAY ARRAY['notifier_publisher', 'notifier_server'] LOOP
+        CONTINUE WHEN EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = wanted);
+        BEGIN
+            EXECUTE pg_catalog.format('CREATE ROLE %I NOLOGIN', wanted);
+        EXCEPTION
+            WHEN duplicate_object OR unique_violation THEN
+                NULL; -- another database's migration was first
+            WHEN insufficient_privilege THEN
+                RAISE insufficient_privilege USING MESSAGE = pg_catalog.format(
+                    'role %I may not create roles: have an administrator run once '
+                    '"CREATE ROLE notifier_publisher NOLOGIN; CREATE ROLE notifier_server NOLOGIN;", then migrate again',
+                    current_user);
+        END;
+    END LOOP;
+END
+$$;
+-- +goose StatementEnd
+
+-- type, action and key may be null: an application's trigger that computes a null must not fail its commit over it.
+-- payload and original are json, not jsonb: they reach the client byte for byte as they were written.
+CREATE TABLE notifier.events (
+    id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    txid       xid8 NOT NULL DEFAULT pg_catalog.pg_current_xact_id(),
+    created_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    type       text DEFAULT '',
+    action     text DEFAULT '',
+    key        text DEFAULT '',
+    recipient  text,
+    dataset_id text,
+    principal  text,
+    payload    json,
+    original   json,
+    control    text
+) WITH (
+    -- The log grows at one end and is cut at the other, by the minute: small shares keep the visibility map,
+    -- the statistics and the indexes fresh at 10^9 rows, where the default of a fifth would mean weeks.
+    autovacuum_vacuum_scale_factor = 0.02,
+    autovacuum_vacuum_insert_scale_factor = 0.02,
+    autovacuum_analyze_scale_factor = 0.02,
+    -- Giving empty pages back to the system locks the table against writers; the log needs them again anyway.
+    vacuum_truncate = off,
+    toast.vacuum_truncate = off
+);
+
+COMMENT ON TABLE notifier.events IS
+    'Everything that happens, in one log. Applications insert rows, or call notifier.publish().';
+COMMENT ON COLUMN notifier.events.txid IS 'the writing transaction, by which readers know what is new to them';
+COMMENT ON COLUMN notifier.events.created_at IS 'orders replay by time, nothing else; it may come from the client';
+COMMENT ON COLUMN notifier.events.key IS 'the object the event is about';
+COMMENT ON COLUMN notifier.events.recipient IS 'the one user the event is for; null: not addressed to one user';
+COMMENT ON COLUMN notifier.events.dataset_id IS 'the access scope; null: none';
+COMMENT ON COLUMN notifier.events.principal IS 'who caused it';
+COMMENT ON COLUMN notifier.events.control IS 'an order to the servers, never shown to a client; null for application events';
+
+-- Each index costs every writer. One is for reading what is new, one for replay to a user; more must earn it.
+CREATE INDEX events_txid ON notifier.events (txid);
+CREATE INDEX events_recipient ON notifier.events (recipient, created_at, id) WHERE recipient IS NOT NULL;
+
+CREATE TABLE notifier.positions (
+    taken_at timestamptz PRIMARY KEY DEFAULT pg_catalog.now(),
+    position pg_snapshot NOT NULL
+);
+COMMENT ON TABLE notifier.positions IS 'What was visible when, once a minute: retention goes by it. Written by the servers.';
+
+CREATE TABLE notifier.idempotency_keys (
+    principal  text NOT NULL DEFAULT '',
+    key        text NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+    PRIMARY KEY (principal, key)
+);
+COMMENT ON TABLE notifier.idempotency_keys IS 'The keys of stored pushes: a push that is sent again stores nothing.';
+
+-- The doorbell. NOTIFY makes commits queue one behind another, so of the transactions that commit at one time only
+-- one rings: the one that gets the gate. The others are silent, and hold the tail lock shared until they have ended,
+-- so that the reader whom the bell woke sees that somebody is still in flight, and reads again.
+-- The tail comes first. With the gate first, a silent transaction could be between the two locks while the ringer
+-- ends and the reader finds the tail free: nobody would look again.
+-- Everything is qualified, the operators too, in place of SET search_path, which would cost each commit; and only
+-- pg_catalog is named, because the committing role need not have any right on the schema (it may write through a view).
+-- There is no EXCEPTION block: it would cost each commit a subtransaction.
+-- +goose StatementBegin
+CREATE FUNCTION notifier.ring() RETURNS trigger
+LANGUAGE plpgsql AS $$
+DECLARE
+    tail CONSTANT boolean := pg_catalog.pg_try_advisory_xact_lock_shared(1853059945, 1);
+    gate CONSTANT boolean := pg_catalog.pg_try_advisory_xact_lock(1853059945, 2);
+BEGIN
+    IF gate OR NOT tail THEN
+        -- A full queue fails the commit: well before that, stay silent. The reader's poll finds the rows.
+        IF pg_catalog.pg_notification_queue_usage() OPERATOR(pg_catalog.<) 0.5::pg_catalog.float8 THEN
+            PERFORM pg_catalog.pg_notify('notifier', '');
+        END IF;
+    END IF;
+    RETURN NULL;
+END
+$$;
+-- +goose StatementEnd
+COMMENT ON FUNCTION notifier.ring() IS 'Wakes the readers at the end of a transaction, without making other writers wait.';
+
+-- WHEN is not deferred: it runs with each row, and lets only a transaction's first one queue the trigger. The mark is
+-- local to the transaction, and a savepoint rolled back takes it along with the row that set it.
+-- CASE, because AND and OR promise no order.
+CREATE CONSTRAINT TRIGGER doorbell
+    AFTER INSERT ON notifier.events
+    DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW
+    WHEN (
+        CASE pg_catalog.current_setting('notifier.doorbell', true)
+            WHEN 'queued' THEN false
+            WHEN 'off' THEN false
+            ELSE pg_catalog.set_config('notifier.doorbell', 'queued', true) = 'queued'
+        END
+    )
+    EXECUTE FUNCTION notifier.ring();
+
+-- For the reader: false means that a silent transaction is in flight. Call it in a transaction of its own, ended at
+-- once, before the one that reads. The numbers of the locks are written in this file only (1853059945 is "noti").
+CREATE FUNCTION notifier.try_tail() RETURNS boolean
+LANGUAGE sql
+AS 'SELECT pg_catalog.pg_try_advisory_xact_lock(1853059945, 1)';
+COMMENT ON FUNCTION notifier.try_tail() IS 'Whether no silent writer is in flight. For the servers.';
+
+-- plpgsql, because an SQL function's INSERT would be planned anew with every call.
+-- +goose StatementBegin
+CREATE FUNCTION notifier.publish(
+    type       text,
+    action     text DEFAULT '',
+    key        text DEFAULT '',
+    payload    json DEFAULT NULL,
+    recipient  text DEFAULT NULL,
+    dataset_id text DEFAULT NULL,
+    original   json DEFAULT NULL,
+    principal  text DEFAULT NULL,
+    created_at timestamptz DEFAULT pg_catalog.clock_timestamp()
+) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO notifier.events
+        (created_at, type, action, key, recipient, dataset_id, principal, payload, original)
+    VALUES
+        (COALESCE(publish.created_at, pg_catalog.clock_timestamp()), publish.type, publish.action, publish.key,
+         publish.recipient, publish.dataset_id, publish.principal, publish.payload, publish.original);
+END
+$$;
+-- +goose StatementEnd
+COMMENT ON FUNCTION notifier.publish(text, text, text, json, text, text, json, text, timestamptz) IS
+    'Publishes an event when the calling transaction commits. For use in triggers and transactions.';
+
+-- SECURITY DEFINER: no role may write control rows itself.
+-- +goose StatementBegin
+CREATE FUNCTION notifier.drop_user(user_id text, by text DEFAULT session_user) RETURNS void
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF drop_user.user_id IS NULL THEN
+        RAISE null_value_not_allowed USING MESSAGE = 'drop_user needs a user';
+    END IF;
+    INSERT INTO notifier.events (control, recipient, principal)
+    VALUES ('drop_user', drop_user.user_id, drop_user.by);
+END
+$$;
+-- +goose StatementEnd
+COMMENT ON FUNCTION notifier.drop_user(text, text) IS 'Orders every server to close the connections of a user.';
+
+REVOKE ALL ON SCHEMA notifier FROM PUBLIC;
+REVOKE ALL ON ALL TABLES IN SCHEMA notifier FROM PUBLIC;
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA notifier FROM PUBLIC;
+
+-- A publisher may add events and see none. The id, the transaction and the control column are not its own:
+-- an event with a forged transaction would be lost, or read again for ever.
+GRANT USAGE ON SCHEMA notifier TO notifier_publisher, notifier_server;
+GRANT INSERT (created_at, type, action, key, recipient, dataset_id, principal, payload, original)
+    ON notifier.events TO notifier_publisher, notifier_server;
+GRANT EXECUTE ON FUNCTION notifier.publish(text, text, text, json, text, text, json, text, timestamptz)
+    TO notifier_publisher, notifier_server;
+
+GRANT SELECT, DELETE ON notifier.events TO notifier_server;
+GRANT SELECT, INSERT, DELETE ON notifier.positions, notifier.idempotency_keys TO notifier_server;
+GRANT EXECUTE ON FUNCTION notifier.try_tail(), notifier.drop_user(text, text) TO notifier_server;
+GRANT SELECT ON notifier.goose_db_version TO notifier_server;
+
+-- +goose Down
+
+DROP FUNCTION notifier.drop_user(text, text);
+DROP FUNCTION notifier.publish(text, text, text, json, text, text, json, text, timestamptz);
+DROP FUNCTION notifier.try_tail();
+DROP TABLE notifier.idempotency_keys;
+DROP TABLE notifier.positions;
+DROP TABLE notifier.events;
+DROP FUNCTION notifier.ring();
+REVOKE ALL ON notifier.goose_db_version FROM notifier_publisher, notifier_server;
+REVOKE ALL ON SCHEMA notifier FROM notifier_publisher, notifier_server;
+
+-- The roles go only when no other database, no member and nothing else needs them. (From PostgreSQL 16 on, the role
+-- that made another one is listed as its member: it does not count.)
+-- +goose StatementBegin
+DO $$
+DECLARE
+    ours text;
+BEGIN
+    FOR ours IN
+        SELECT r.rolname
+        FROM pg_catalog.pg_roles r
+        WHERE r.rolname IN ('notifier_publisher', 'notifier_server')
+          AND NOT EXISTS (
+              SELECT FROM pg_catalog.pg_auth_members m
+              WHERE m.roleid = r.oid AND m.member <> current_user::pg_catalog.regrole
+          )
+    LOOP
+        BEGIN
+            EXECUTE pg_catalog.format('DROP ROLE %I', ours);
+        EXCEPTION
+            WHEN dependent_objects_still_exist OR insufficient_privilege THEN
+                NULL; -- another database, or an administrator, still wants it
+        END;
+    END LOOP;
+END
+$$;
+-- +goose StatementEnd
