@@ -1,0 +1,76 @@
+# Everything a developer or a CI does to notifier. `make help` lists it.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unversioned)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+
+# Tools are pinned here and run by `go run`: nothing to install.
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.8.0
+
+# The race detector needs a C compiler; without one the tests still run.
+RACE := $(shell command -v "$$(go env CC)" >/dev/null && echo -race)
+PACKAGES ?= ./...
+FUZZTIME ?= 10s
+TORTURE ?= 10m
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
+	@echo
+	@echo 'Variables: PACKAGES=$(PACKAGES) (test), TORTURE=$(TORTURE), FUZZTIME=$(FUZZTIME), VERSION=$(VERSION)'
+
+.PHONY: run
+run: build ## build, and start a server with an embedded Postgres on 127.0.0.1:8080
+	./bin/notifier dev
+
+.PHONY: build
+build: ## compile bin/notifier, one static binary
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/notifier ./cmd/notifier
+
+.PHONY: test
+test: ## run every test, with the race detector where there is a C compiler
+	$(if $(RACE),,@echo 'no C compiler: without the race detector')
+	go test $(RACE) -timeout 20m $(PACKAGES)
+
+.PHONY: torture
+torture: ## run the torture tests for TORTURE each
+	NOTIFIER_TORTURE=$(TORTURE) go test $(RACE) -count=1 -timeout 24h -run Torture -v $(PACKAGES)
+
+.PHONY: bench
+bench: ## measure commits, latency, fan-out and memory, and print a table
+	go run ./cmd/bench
+
+.PHONY: fuzz
+fuzz: ## run each fuzz target for FUZZTIME
+	@grep -rHoE --include='*_test.go' '^func Fuzz\w+' cmd db httpapi migrations notifier | sort | \
+	while IFS=: read -r file target; do \
+		target=$${target#func }; \
+		echo "$$target in $${file%/*}, $(FUZZTIME)"; \
+		go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) "./$${file%/*}" </dev/null; \
+	done
+
+.PHONY: lint
+lint: ## check format, vet, staticcheck, go fix, and known vulnerabilities if their list is in reach
+	@unformatted=$$(gofmt -l cmd db httpapi migrations notifier); \
+	if [ -n "$$unformatted" ]; then echo "not formatted (make fmt): $$unformatted"; exit 1; fi
+	go vet ./...
+	go run $(STATICCHECK) -checks all ./...
+	@echo 'go fix -diff ./...'; fixes=$$(go fix -diff ./... 2>&1) || true; \
+	if [ -n "$$fixes" ]; then echo "$$fixes"; echo 'go fix has something to modernize (make fmt)'; exit 1; fi
+	@if found=$$(go run $(GOVULNCHECK) ./... 2>&1); then echo 'govulncheck: nothing known'; \
+	elif grep -q 'exit status 3' <<<"$$found"; then echo "$$found"; exit 1; \
+	else echo "govulncheck skipped: $$(grep -v '^exit status' <<<"$$found" | tail -1)"; fi
+
+.PHONY: fmt
+fmt: ## format the sources and let go fix modernize them
+	gofmt -w cmd db httpapi migrations notifier
+	go fix ./...
+
+.PHONY: cover
+cover: ## measure what the tests cover, into cover.out
+	go test -timeout 20m -coverpkg=./... -coverprofile=cover.out $(PACKAGES)
+	go tool cover -func=cover.out | tail -1
