@@ -1,0 +1,193 @@
+package db
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"example.com/notifier/notifier"
+	"github.com/jackc/pgx/v5"
+)
+
+// Hub is what the feed brings the events to.
+type Hub interface {
+	// Start says where live begins.
+	Start(p notifier.Position)
+	// Publish takes the next page. It must not wait for clients.
+	Publish(p notifier.Page)
+}
+
+const (
+	// pulseTimeout bounds the statements that must be quick; a connection that
+	// is dead without having said so is found by them.
+	pulseTimeout = 10 * time.Second
+	// readTimeout bounds reading one page or listing a large batch.
+	readTimeout = 5 * time.Minute
+
+	firstRetry = 50 * time.Millisecond
+	lastRetry  = 5 * time.Second
+)
+
+var errNotStarted = errors.New("not connected to the log yet")
+
+// feedState is what Ready reports.
+type feedState struct{ problem error }
+
+// Ready returns nil while the feed follows the log, else why it does not.
+func (d *DB) Ready() error { return d.state.Load().problem }
+
+// Feed reads the log into the hub until the context ends, and then returns nil.
+// If it can't connect the first time it returns the error; later it reconnects
+// for ever, and goes on where it was.
+func (d *DB) Feed(ctx context.Context, hub Hub) error {
+	f := &feed{db: d, hub: hub}
+	retry := firstRetry
+	for {
+		started := time.Now()
+		err := f.follow(ctx)
+		if ctx.Err() != nil {
+			d.state.Store(&feedState{problem: context.Cause(ctx)})
+			return nil
+		}
+		d.state.Store(&feedState{problem: err})
+		if !f.started {
+			return err
+		}
+		if time.Since(started) > lastRetry {
+			retry = firstRetry
+		}
+		d.config.Logger.Warn("log connection lost, reconnecting", "error", err, "in", retry)
+		wait(ctx, retry/2+rand.N(retry)) //nolint:gosec // jitter
+		retry = min(2*retry, lastRetry)
+	}
+}
+
+func wait(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// feed is the state of [DB.Feed] that outlives a connection.
+type feed struct {
+	db      *DB
+	hub     Hub
+	started bool
+	at      progress
+}
+
+// follow connects and reads until something fails.
+func (f *feed) follow(ctx context.Context) error {
+	conn, err := openFeedSession(ctx, f.db.listen)
+	if err != nil {
+		return err
+	}
+	defer closeConn(conn)
+	if err := f.listen(ctx, conn); err != nil {
+		return err
+	}
+	r := &reader{db: f.db, conn: conn}
+	if err := f.begin(ctx, r); err != nil {
+		return err
+	}
+	bell := &bell{conn: conn, pace: newPace(f.db.config.PollInterval)}
+	for {
+		found, tailFree, err := f.read(ctx, r)
+		if err != nil {
+			return err
+		}
+		f.db.state.Store(&feedState{})
+		if err := bell.wait(ctx, found, tailFree); err != nil {
+			return err
+		}
+	}
+}
+
+// listen comes before the first read, so that no ring falls between the two.
+func (f *feed) listen(ctx context.Context, conn *pgx.Conn) error {
+	if f.db.config.PollOnly {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, pulseTimeout)
+	defer cancel()
+	_, err := conn.Exec(ctx, "-- name: listen\nLISTEN notifier")
+	return wrap("listen", err)
+}
+
+// begin takes a position, the first time, or checks that the server's history
+// still reaches to the one it has.
+func (f *feed) begin(ctx context.Context, r *reader) error {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	if f.started {
+		now, err := snapshot(ctx, r.conn)
+		if err != nil {
+			return err
+		}
+		if now.Xmax() > f.at.largest {
+			return nil
+		}
+		f.db.config.Logger.Error("the database has lost transactions that were read already; following it from now on",
+			"read", f.at.largest, "next", now.Xmax())
+	}
+	fresh, err := freshPosition(ctx, r.conn)
+	if err != nil {
+		return err
+	}
+	f.at = startAt(fresh)
+	f.hub.Start(fresh)
+	f.started = true
+	return nil
+}
+
+// read takes what has been committed since the last time to the hub. tailFree
+// says whether at its beginning nobody was about to commit silently.
+func (f *feed) read(ctx context.Context, r *reader) (found, tailFree bool, err error) {
+	publish := func(p notifier.Page) {
+		found = found || len(p.Events) > 0
+		f.hub.Publish(p)
+	}
+	if f.at.point.After > 0 { // the connection broke inside a batch
+		if err := r.batch(ctx, &f.at, publish); err != nil {
+			return found, false, err
+		}
+	}
+	tailFree, to, err := f.pulse(ctx, r.conn)
+	if err != nil {
+		return found, false, err
+	}
+	f.at.point.To = to
+	err = r.batch(ctx, &f.at, publish)
+	return found, tailFree, err
+}
+
+// pulse tries the tail lock and then, in a later transaction, takes a snapshot:
+// whoever committed silently after the lock was tried has rung again or is in
+// the snapshot. Both in one round trip.
+func (f *feed) pulse(ctx context.Context, conn *pgx.Conn) (tailFree bool, to notifier.Position, err error) {
+	ctx, cancel := context.WithTimeout(ctx, pulseTimeout)
+	defer cancel()
+	results, err := conn.PgConn().Exec(ctx, `-- name: pulse
+		BEGIN; SELECT notifier.try_tail(); COMMIT; SELECT pg_current_snapshot()`).ReadAll()
+	if err != nil {
+		return false, to, fmt.Errorf("take the pulse: %w", err)
+	}
+	if len(results) != 4 || len(results[1].Rows) != 1 || len(results[3].Rows) != 1 {
+		return false, to, errors.New("take the pulse: unexpected answer")
+	}
+	to, err = notifier.ParsePosition(string(results[3].Rows[0][0]))
+	return string(results[1].Rows[0][0]) == "t", to, err
+}
+
+// closeConn says goodbye if that can be done at once; the context of the work
+// has usually ended by now.
+func closeConn(conn *pgx.Conn) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_ = conn.Close(ctx) // it is being given up either way
+}

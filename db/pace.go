@@ -1,0 +1,79 @@
+package db
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+const (
+	// firstPause is how soon the log is read again when a silent committer is
+	// in flight: about as long as a commit takes to reach the disk.
+	firstPause = time.Millisecond
+	// tailPause bounds the growing pauses while somebody is in flight, and so
+	// the delay of those who stay silent because a long transaction holds the
+	// gate.
+	tailPause = 40 * time.Millisecond
+)
+
+// pace decides how long to wait for the bell before reading anyway.
+type pace struct {
+	poll    time.Duration
+	pause   time.Duration
+	chasing bool // a poll found what nobody rang for
+}
+
+func newPace(poll time.Duration) *pace { return &pace{poll: poll, pause: firstPause} }
+
+// next returns the time to wait after a read. rung says whether the bell caused
+// it, found whether it brought anything, tailFree whether at its beginning
+// nobody was in flight.
+func (p *pace) next(rung, found, tailFree bool) time.Duration {
+	switch {
+	case rung:
+		p.chasing = false
+		p.pause = firstPause
+	case found:
+		p.chasing = true
+		p.pause = firstPause
+	}
+	if tailFree && !p.chasing {
+		p.pause = firstPause
+		return p.poll
+	}
+	wait := min(p.pause, p.poll)
+	if !tailFree {
+		wait = min(wait, tailPause)
+	}
+	if p.pause < p.poll {
+		p.pause *= 2
+	} else {
+		p.chasing = false // it has faded out; the poll finds the next
+	}
+	return wait
+}
+
+// bell waits for NOTIFY.
+type bell struct {
+	conn *pgx.Conn
+	pace *pace
+	rung bool
+}
+
+// wait returns when the bell rings, or when it is time to read anyway.
+func (b *bell) wait(ctx context.Context, found, tailFree bool) error {
+	pause := b.pace.next(b.rung, found, tailFree)
+	waiting, cancel := context.WithTimeout(ctx, pause)
+	defer cancel()
+	_, err := b.conn.WaitForNotification(waiting)
+	b.rung = err == nil
+	for err == nil { // further rings that have arrived are answered by the same read
+		cancel()
+		_, err = b.conn.WaitForNotification(waiting)
+	}
+	if waiting.Err() != nil && ctx.Err() == nil && !b.conn.IsClosed() {
+		return nil
+	}
+	return wrap("wait for the bell", err)
+}

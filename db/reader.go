@@ -1,0 +1,215 @@
+package db
+
+import (
+	"context"
+	"fmt"
+
+	"example.com/notifier/notifier"
+	"github.com/jackc/pgx/v5"
+)
+
+// reader reads the log exactly, from position to position.
+type reader struct {
+	db   *DB
+	conn *pgx.Conn
+}
+
+// spanRows selects the rows of the transactions in ranges, each by an index
+// look-up. OFFSET 0 keeps the look-ups apart, and adding nothing to the id keeps
+// the planner from walking the primary key instead: both would visit rows of
+// transactions that are not asked for.
+//
+// $3 and $4 are the ranges' first and past-the-end ids, $5 the id read last.
+const spanRows = `
+	SELECT found.*
+	FROM unnest($3::xid8[], $4::xid8[]) AS span(first, past)
+	CROSS JOIN LATERAL (
+		SELECT *
+		FROM notifier.events
+		WHERE txid >= span.first
+			AND txid < span.past
+			AND id + 0 > $5::bigint
+		OFFSET 0
+	) AS found
+	ORDER BY found.id + 0
+	LIMIT $6::int`
+
+var (
+	readSpan = pageSQL("read_span", spanRows, "id")
+	readIDs  = pageSQL("read_ids", `
+	SELECT events.*
+	FROM unnest($3::bigint[]) AS wanted(id)
+	JOIN notifier.events USING (id)`, "id")
+)
+
+const listSpan = `-- name: list_span
+SELECT found.id
+FROM unnest($1::xid8[], $2::xid8[]) AS span(first, past)
+CROSS JOIN LATERAL (
+	SELECT id
+	FROM notifier.events
+	WHERE txid >= span.first
+		AND txid < span.past
+		AND id + 0 > $3::bigint
+	OFFSET 0
+) AS found
+ORDER BY found.id + 0
+LIMIT $4::int`
+
+// listedIDs is how many ids of a large batch are held at once: 4 MiB. Listing
+// them goes through the whole batch, so they should be many.
+const listedIDs = 1 << 19
+
+// snapshot returns the server's present position, as it is: not lowered.
+func snapshot(ctx context.Context, conn *pgx.Conn) (notifier.Position, error) {
+	var text string
+	err := conn.QueryRow(ctx, `-- name: snapshot
+		SELECT pg_current_snapshot()::text`).Scan(&text)
+	if err != nil {
+		return notifier.Position{}, fmt.Errorf("take a snapshot: %w", err)
+	}
+	return notifier.ParsePosition(text)
+}
+
+// freshPosition returns a position before which is all that had ended by now.
+func freshPosition(ctx context.Context, conn *pgx.Conn) (notifier.Position, error) {
+	now, err := snapshot(ctx, conn)
+	if err != nil {
+		return now, err
+	}
+	var largest uint64
+	err = conn.QueryRow(ctx, `-- name: largest_txid
+		SELECT coalesce((
+			SELECT txid
+			FROM notifier.events
+			WHERE txid < $1
+			ORDER BY txid DESC
+			LIMIT 1), '0')`, now.Xmax()).Scan(&largest)
+	return now.Lowered(largest), wrap("find the newest event", err)
+}
+
+// progress is how far a reader has come. Between batches its point's From and
+// To are the same.
+type progress struct {
+	point   notifier.Point
+	largest uint64 // the largest transaction id read so far
+}
+
+func startAt(p notifier.Position) progress {
+	return progress{point: notifier.Point{From: p, To: p}, largest: max(p.Xmax(), 1) - 1}
+}
+
+// batch yields the events between the two positions of the progress, in pages,
+// and moves the progress on with each, so that after an error the rest can be
+// read by another connection. The last page is always yielded, even an empty
+// one, unless nothing has changed at all.
+func (r *reader) batch(ctx context.Context, at *progress, yield func(notifier.Page)) error {
+	from, to := at.point.From, at.point.To
+	b := newBatchReader(r, at.point)
+	for {
+		p, err := b.next(ctx)
+		if err != nil {
+			return err
+		}
+		for _, e := range p.events {
+			at.largest = max(at.largest, e.TxID)
+		}
+		if p.more {
+			at.point.After = b.after
+			yield(notifier.Page{From: from, To: to, Events: p.events})
+			continue
+		}
+		reached := to.Lowered(at.largest)
+		at.point = notifier.Point{From: reached, To: reached}
+		if len(p.events) > 0 || b.resumed || b.pages > 1 || !reached.Equal(from) {
+			yield(notifier.Page{From: from, To: reached, Events: p.events, Last: true})
+		}
+		return nil
+	}
+}
+
+// batchReader pages through one batch. Its first page comes straight from the
+// index. If that is not all, the batch may be of any size, and finding the next
+// page anew would go through all of it each time: so it lists ids, many at once,
+// and reads them by primary key.
+type batchReader struct {
+	*reader
+	first, past []uint64
+	after       int64   // the id read last
+	ids         []int64 // listed and not read yet
+	unlisted    bool    // there are more than those
+	pages       int
+	resumed     bool // the batch was begun by another reader
+}
+
+func newBatchReader(r *reader, at notifier.Point) *batchReader {
+	span := notifier.Between(at.From, at.To)
+	b := &batchReader{
+		reader: r, after: at.After, resumed: at.After > 0,
+		first: make([]uint64, len(span)), past: make([]uint64, len(span)),
+	}
+	for i, ids := range span {
+		b.first[i], b.past[i] = ids.First, ids.End
+	}
+	return b
+}
+
+func (b *batchReader) next(ctx context.Context) (page, error) {
+	b.pages++
+	if len(b.first) == 0 {
+		return page{}, nil
+	}
+	if b.pages == 1 {
+		return b.query(ctx, pageRows, readSpan, b.first, b.past, b.after, pageRows)
+	}
+	if len(b.ids) == 0 {
+		if err := b.list(ctx); err != nil || len(b.ids) == 0 {
+			return page{}, err
+		}
+	}
+	n := min(len(b.ids), pageRows)
+	p, err := b.query(ctx, n+1, readIDs, b.ids[:n])
+	if err != nil {
+		return page{}, err
+	}
+	if !p.more { // all n were read; those that are gone, retention has removed
+		b.after = b.ids[n-1]
+		b.ids = b.ids[n:]
+	} else {
+		for len(b.ids) > 0 && b.ids[0] <= b.after {
+			b.ids = b.ids[1:]
+		}
+	}
+	p.more = p.more || len(b.ids) > 0 || b.unlisted
+	return p, nil
+}
+
+func (b *batchReader) query(ctx context.Context, limit int, sql string, args ...any) (page, error) {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	args = append([]any{b.db.config.MaxPayload, pageBytes}, args...)
+	rows, err := b.conn.Query(ctx, sql, args...)
+	if err != nil {
+		return page{}, fmt.Errorf("read events: %w", err)
+	}
+	p, err := b.db.collectPage(rows, limit)
+	if err != nil {
+		return page{}, fmt.Errorf("read events: %w", err)
+	}
+	if n := len(p.events); n > 0 {
+		b.after = p.events[n-1].ID
+	}
+	return p, nil
+}
+
+func (b *batchReader) list(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	rows, err := b.conn.Query(ctx, listSpan, b.first, b.past, b.after, listedIDs)
+	if err != nil {
+		return fmt.Errorf("list events: %w", err)
+	}
+	b.ids, err = pgx.AppendRows(b.ids[:0], rows, pgx.RowTo[int64])
+	b.unlisted = len(b.ids) == listedIDs
+	return wrap("list events", err)
+}

@@ -1,0 +1,142 @@
+package db
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"example.com/notifier/notifier"
+)
+
+const (
+	retainEvery = time.Minute
+	// deleteRows bounds one transaction of retention, so that it holds no
+	// snapshot for long.
+	deleteRows = 5000
+	// keyLifetime is how long an idempotency key is known.
+	keyLifetime = 24 * time.Hour
+)
+
+// Retain records a position every minute, for all instances together, and
+// removes what was visible in the newest one that is older than the retention.
+// It returns nil when the context ends; errors are logged, and it goes on.
+func (d *DB) Retain(ctx context.Context) error {
+	for {
+		removed, err := d.RetainOnce(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil:
+			d.config.Logger.Warn("retention is behind", "error", err)
+		case removed > 0:
+			d.config.Logger.Info("old events removed", "count", removed)
+		}
+		wait(ctx, retainEvery+rand.N(retainEvery/10)) //nolint:gosec // jitter
+	}
+}
+
+// RetainOnce does one round of what [DB.Retain] does each minute and returns how
+// many events it removed.
+func (d *DB) RetainOnce(ctx context.Context) (int64, error) {
+	conn, err := d.pool.Acquire(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("connect for retention: %w", err)
+	}
+	defer conn.Release()
+	if err := recordPosition(ctx, conn); err != nil {
+		return 0, err
+	}
+	floor, err := d.raiseFloor(ctx, conn)
+	if errors.Is(err, pgx.ErrNoRows) {
+		err = nil // nothing is that old yet
+	}
+	if err != nil || floor.Xmax() == 0 {
+		return 0, wrap("raise the floor of retention", err)
+	}
+	removed, err := removeEvents(ctx, conn, floor)
+	if err != nil {
+		return removed, err
+	}
+	_, err = conn.Exec(ctx, `-- name: forget_keys
+		DELETE FROM notifier.idempotency_keys
+		WHERE created_at < now() - $1::interval`, keyLifetime)
+	return removed, wrap("forget idempotency keys", err)
+}
+
+// recordPosition adds the minute's position unless another instance has.
+func recordPosition(ctx context.Context, conn *pgxpool.Conn) error {
+	position, err := freshPosition(ctx, conn.Conn())
+	if err != nil {
+		return err
+	}
+	_, err = conn.Exec(ctx, `-- name: record_position
+		INSERT INTO notifier.positions (position)
+		SELECT $1::text::pg_snapshot
+		WHERE NOT EXISTS (
+			SELECT
+			FROM notifier.positions
+			WHERE taken_at > now() - $2::interval)
+		ON CONFLICT DO NOTHING`, position.String(), retainEvery*9/10)
+	return wrap("record a position", err)
+}
+
+// raiseFloor drops the positions below the newest that is older than the
+// retention, before the events themselves go: the oldest position left tells
+// from where on nothing is missing.
+func (d *DB) raiseFloor(ctx context.Context, conn *pgxpool.Conn) (notifier.Position, error) {
+	var text string
+	err := conn.QueryRow(ctx, `-- name: raise_floor
+		WITH floor AS (
+			SELECT taken_at, position
+			FROM notifier.positions
+			WHERE taken_at <= now() - $1::interval
+			ORDER BY taken_at DESC
+			LIMIT 1
+		), below AS (
+			DELETE FROM notifier.positions
+			USING floor
+			WHERE positions.taken_at < floor.taken_at
+		)
+		SELECT position::text
+		FROM floor`, d.config.Retention).Scan(&text)
+	if err != nil {
+		return notifier.Position{}, err
+	}
+	return notifier.ParsePosition(text)
+}
+
+// removeEvents deletes what the floor covers, in the order of the index, so that
+// no round goes over what an earlier one has deleted. An instance that meets
+// another at it finds fewer rows than it asked for, and leaves it the rest.
+func removeEvents(ctx context.Context, conn *pgxpool.Conn, floor notifier.Position) (int64, error) {
+	var total int64
+	var from uint64
+	for {
+		var count int64
+		err := conn.QueryRow(ctx, `-- name: remove_events
+			WITH gone AS (
+				DELETE FROM notifier.events
+				WHERE id = ANY (ARRAY(
+					SELECT id
+					FROM notifier.events
+					WHERE txid >= $1
+						AND txid < $2
+						AND txid <> ALL ($3::xid8[])
+					ORDER BY txid
+					LIMIT $4))
+				RETURNING txid
+			)
+			SELECT
+				(SELECT count(*) FROM gone),
+				coalesce((SELECT txid FROM gone ORDER BY txid DESC LIMIT 1), '0')`, from, floor.Xmax(), floor.InProgress(), deleteRows).Scan(&count, &from)
+		total += count
+		if err != nil || count < deleteRows {
+			return total, wrap("remove old events", err)
+		}
+	}
+}
