@@ -1,0 +1,12 @@
+// Package dbtest gives every test a PostgreSQL database of its own.
+//
+// A test binary starts one cluster, with durability off, when its first test asks for a database.
+// The schema is migrated once, into a template; New clones it, which takes milliseconds. Tests that
+// crash or tune the server take a cluster of their own with NewCluster.
+//
+// A package's TestMain is one line, func TestMain(m *testing.M) { dbtest.Main(m) }: it stops
+// the cluster and reports goroutines the tests left behind.
+//
+// However a test binary ends, its clusters end with it: a small watchdog process holds the other end
+// of a pipe and cleans up when that closes.
+package dbtest

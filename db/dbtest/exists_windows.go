@@ -1,0 +1,12 @@
+package dbtest
+
+import "os"
+
+func processExists(pid int) bool {
+	p, err := os.FindProcess(pid) // opens it here, so it fails for one that is gone
+	if err != nil {
+		return false
+	}
+	_ = p.Release()
+	return true
+}
