@@ -32,6 +32,7 @@ type Outbox struct {
 	replies [][]byte
 	events  []queuedFrame
 	held    bool
+	ended   bool // nothing is taken any more
 	busy    bool // somebody is the writer
 	waiting int  // events in the queue
 	bytes   int  // of the queued event frames
@@ -45,10 +46,14 @@ type queuedFrame struct {
 
 // Queue appends a frame that carries that many events. It returns false, and
 // does not take the frame, if that would exceed a limit; a frame larger than
-// the limit is taken by an outbox that has no other.
+// the limit is taken by an outbox that has no other. After [Outbox.Finish] it
+// returns true and the frame goes nowhere.
 func (o *Outbox) Queue(frame []byte, events int) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if o.ended {
+		return true
+	}
 	if len(o.events) > 0 && o.fullLocked(frame, events) {
 		return false
 	}
@@ -75,7 +80,9 @@ func (o *Outbox) fullLocked(frame []byte, events int) bool {
 func (o *Outbox) Reply(frame []byte) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.replies = append(o.replies, frame)
+	if !o.ended {
+		o.replies = append(o.replies, frame)
+	}
 }
 
 // Replies returns how many replies are not yet handed to the writer.
@@ -87,9 +94,18 @@ func (o *Outbox) Replies() int {
 
 // WaitReplies waits until every reply is written.
 func (o *Outbox) WaitReplies(ctx context.Context) error {
+	return o.wait(ctx, func() bool { return len(o.replies) == 0 && len(o.writing) == 0 })
+}
+
+// WaitEmpty waits until everything is written.
+func (o *Outbox) WaitEmpty(ctx context.Context) error {
+	return o.wait(ctx, func() bool { return len(o.replies) == 0 && len(o.writing) == 0 && len(o.events) == 0 })
+}
+
+func (o *Outbox) wait(ctx context.Context, doneLocked func() bool) error {
 	for {
 		o.mu.Lock()
-		if len(o.replies) == 0 && len(o.writing) == 0 {
+		if doneLocked() {
 			o.mu.Unlock()
 			return nil
 		}
@@ -104,6 +120,24 @@ func (o *Outbox) WaitReplies(ctx context.Context) error {
 			return context.Cause(ctx)
 		}
 	}
+}
+
+// Finish appends the last frame, after all others; whatever comes later is
+// thrown away, and a second call does nothing. Events still held back are
+// dropped: without the replay they wait for, they would leave a hole.
+func (o *Outbox) Finish(last []byte) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.ended {
+		return
+	}
+	if o.held {
+		o.held = false
+		o.discardLocked()
+	}
+	o.ended = true
+	o.events = append(o.events, queuedFrame{last, 0})
+	o.bytes += len(last)
 }
 
 // Hold keeps events back until Release, while a replay goes ahead of them.
@@ -131,8 +165,12 @@ func (o *Outbox) Waiting() (events, bytes int) {
 func (o *Outbox) Discard() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.events, o.waiting, o.bytes = nil, 0, 0
+	if !o.ended { // the last frame stays
+		o.discardLocked()
+	}
 }
+
+func (o *Outbox) discardLocked() { o.events, o.waiting, o.bytes = nil, 0, 0 }
 
 // Acquire makes the caller the writer, if there is none and something to write.
 // The writer calls Next and Wrote until Next returns nothing, which ends the

@@ -135,3 +135,53 @@ func TestOutbox_WaitReplies(t *testing.T) {
 		}
 	})
 }
+
+func TestOutbox_NothingFollowsTheLastFrame(t *testing.T) {
+	t.Parallel()
+	var o notifier.Outbox
+	o.Queue([]byte("event "), 1)
+	o.Reply([]byte("reply "))
+	o.Finish([]byte("close"))
+	o.Finish([]byte("close again"))
+	o.Reply([]byte("late reply"))
+	if !o.Queue([]byte("late event"), 1) {
+		t.Error("an outbox that ends says that it is full: its client would be called slow")
+	}
+	o.Discard()
+	if got, want := drain(&o, 4), "reply event close"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if err := o.WaitEmpty(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestOutbox_FinishDropsWhatIsHeldBack(t *testing.T) {
+	t.Parallel()
+	var o notifier.Outbox
+	o.Hold()
+	o.Queue([]byte("live"), 1)
+	o.Reply([]byte("half of a replay "))
+	o.Finish([]byte("close"))
+	if got, want := drain(&o, 4), "half of a replay close"; got != want {
+		t.Errorf("got %q, want %q: live events after an unfinished replay are a hole", got, want)
+	}
+}
+
+func TestOutbox_WaitEmptyWaitsForEvents(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var o notifier.Outbox
+		o.Queue([]byte("event"), 1)
+		waited := make(chan error, 1)
+		go func() { waited <- o.WaitEmpty(t.Context()) }() // ends when the event is written
+		synctest.Wait()
+		if len(waited) != 0 {
+			t.Fatal("did not wait")
+		}
+		drain(&o, 2)
+		if err := <-waited; err != nil {
+			t.Error(err)
+		}
+	})
+}
