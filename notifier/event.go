@@ -37,9 +37,18 @@ type Event struct {
 // Control names an instruction carried by the log.
 type Control string
 
-// ControlDropUser ends every connection of the user that is the event's
-// recipient.
-const ControlDropUser Control = "drop_user"
+// The instructions known to this version; others are ignored.
+const (
+	// ControlDropUser ends every connection of the user that is the event's
+	// recipient.
+	ControlDropUser Control = "drop_user"
+	// The others say that what the recipient (nil: every user) may read of a
+	// dataset (nil: any) has become more, or less, or may be either. Their
+	// payload carries the snapshot of the change.
+	ControlAccessGranted Control = "access_granted"
+	ControlAccessRevoked Control = "access_revoked"
+	ControlAccessChanged Control = "access_changed"
+)
 
 // MinTime and MaxTime are the first and the last second that Postgres'
 // timestamptz can hold.

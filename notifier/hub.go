@@ -1,6 +1,7 @@
 package notifier
 
 import (
+	"errors"
 	"maps"
 	"slices"
 	"sync"
@@ -11,39 +12,56 @@ type Page struct {
 	From, To Position
 	Events   []*Event // in the order of their ids
 	Last     bool     // nothing of the batch follows
+	// Controls are the control events of the whole batch, on its first page:
+	// what they say of access holds before any event of the batch.
+	Controls []*Event
 }
 
-// Hub finds for each event the subscribers it is for and queues it at their
-// receivers. It is fed by one goroutine, by Start and Publish; all other
-// methods may be called from any. Create one with [NewHub].
+// Hub finds for each event the subscribers it is for and who may see it, and
+// queues it at their receivers. It is fed by one goroutine, by Start and
+// Publish; all other methods may be called from any. Create one with [NewHub].
 type Hub struct {
+	access AccessConfig
+
 	mu          sync.Mutex
 	point       Point
 	index       index
 	subscribers map[*Subscriber]struct{}
-	users       map[string]map[*Subscriber]struct{}
+	users       map[string]*reader
+	// floor is where access has changed last: older verdicts don't count.
+	floor   Position
+	changes []change // of the batch that is being published
 
 	// Only the feeding goroutine uses these, under mu.
-	touched []*Subscriber
-	dropped []*Subscriber
+	candidates []*Subscription
+	touched    []*Subscriber
+	dropped    []*Subscriber
 }
 
 // NewHub returns a hub without subscribers that stands before all history.
-func NewHub() *Hub {
+func NewHub(access AccessConfig) *Hub {
+	if access.MaxAge == 0 {
+		access.MaxAge = defaultVerdictAge
+	}
 	return &Hub{
+		access:      access,
 		index:       newIndex(),
 		subscribers: make(map[*Subscriber]struct{}),
-		users:       make(map[string]map[*Subscriber]struct{}),
+		users:       make(map[string]*reader),
 	}
 }
 
 // Start puts the hub at a position without delivering anything: where live
 // begins. The feed calls it before the first page, and again when the history
-// it followed has broken off.
+// it followed has broken off; what was known of access is asked anew.
 func (h *Hub) Start(p Position) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.point = Point{From: p, To: p}
+	h.floor, h.changes = p, nil
+	for _, r := range h.users {
+		r.verdicts = nil
+	}
 }
 
 // Point returns the place up to which the hub has published.
@@ -63,37 +81,80 @@ func (h *Hub) Join(s *Subscriber) {
 	}
 	s.subscriptions = make(map[*Subscription]struct{}, 1)
 	h.subscribers[s] = struct{}{}
-	if h.users[s.user] == nil {
-		h.users[s.user] = make(map[*Subscriber]struct{}, 1)
+	if s.user != "" {
+		h.admitLocked(s, s.user)
 	}
-	h.users[s.user][s] = struct{}{}
 }
 
+// admitLocked notes that the subscriber acts for the user.
+func (h *Hub) admitLocked(s *Subscriber, user string) *reader {
+	r := h.users[user]
+	if r == nil {
+		r = &reader{subscribers: make(map[*Subscriber]int, 1)}
+		h.users[user] = r
+	}
+	r.subscribers[s]++
+	return r
+}
+
+func (h *Hub) dismissLocked(s *Subscriber, user string) {
+	r := h.users[user]
+	if r == nil {
+		return
+	}
+	if r.subscribers[s]--; r.subscribers[s] > 0 {
+		return
+	}
+	delete(r.subscribers, s)
+	if len(r.subscribers) == 0 {
+		delete(h.users, user)
+	}
+}
+
+// Reasons for which a subscription can't be had.
+var (
+	// ErrGone says that the subscriber has left or was dropped.
+	ErrGone = errors.New("the subscriber is gone")
+	// ErrStalePermit says that access has changed since the permit was
+	// computed: it must be asked for again.
+	ErrStalePermit = errors.New("access has changed meanwhile")
+)
+
 // Subscribe adds a filter to a subscriber that has joined. Every event the
-// filter wants that the returned point does not cover will be queued; replay
-// owes those it covers. An event that several filters of one subscriber want is
-// queued once. If the subscriber has left or was dropped, the subscription is
-// nil.
-func (h *Hub) Subscribe(s *Subscriber, f Filter) (*Subscription, Point) {
+// filter wants, the viewer may see, and the returned point does not cover will
+// be queued; replay owes those it covers. An event that several filters of one
+// subscriber want is queued once.
+func (h *Hub) Subscribe(s *Subscriber, v Viewer, f Filter, permit Permit) (*Subscription, Point, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if _, ok := h.subscribers[s]; !ok {
-		return nil, h.point
+		return nil, h.point, ErrGone
 	}
-	sub := &Subscription{subscriber: s, filter: f}
+	if h.access.Policy != nil && !v.Admin && !permit.At.Includes(h.floor) {
+		return nil, h.point, ErrStalePermit
+	}
+	sub := &Subscription{subscriber: s, viewer: v, filter: f, permit: permit, reader: h.admitLocked(s, v.User)}
 	s.subscriptions[sub] = struct{}{}
 	h.index.add(sub)
-	return sub, h.point
+	return sub, h.point, nil
 }
 
 // Unsubscribe takes a filter back; a second time it does nothing.
 func (h *Hub) Unsubscribe(sub *Subscription) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if _, ok := sub.subscriber.subscriptions[sub]; ok {
-		delete(sub.subscriber.subscriptions, sub)
-		h.index.remove(sub)
+	h.unsubscribeLocked(sub)
+}
+
+func (h *Hub) unsubscribeLocked(sub *Subscription) bool {
+	s := sub.subscriber
+	if _, ok := s.subscriptions[sub]; !ok {
+		return false
 	}
+	delete(s.subscriptions, sub)
+	h.index.remove(sub)
+	h.dismissLocked(s, sub.viewer.User)
+	return true
 }
 
 // Leave forgets the subscriber and all its subscriptions; a second time it does
@@ -109,13 +170,12 @@ func (h *Hub) leaveLocked(s *Subscriber) {
 		return
 	}
 	for sub := range s.subscriptions {
-		h.index.remove(sub)
+		h.unsubscribeLocked(sub)
 	}
 	s.subscriptions = nil
 	delete(h.subscribers, s)
-	delete(h.users[s.user], s)
-	if len(h.users[s.user]) == 0 {
-		delete(h.users, s.user)
+	if s.user != "" {
+		h.dismissLocked(s, s.user)
 	}
 }
 
@@ -124,89 +184,4 @@ func (h *Hub) Users() []string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return slices.Sorted(maps.Keys(h.users))
-}
-
-// Publish delivers a page. Pages come in order: those of a batch, then the next
-// batch, whose From is this one's To. It never waits for a client.
-func (h *Hub) Publish(p Page) {
-	touched, dropped := h.deliver(p)
-	flush(touched)
-	for _, s := range dropped {
-		s.receiver.End(EndedByDrop)
-	}
-	clear(touched) // the lists are used again; they must not keep clients alive
-	clear(dropped)
-}
-
-// deliver queues the page's events under the lock, so that a subscription is
-// either before all of the page or after all of it.
-func (h *Hub) deliver(p Page) (touched, dropped []*Subscriber) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.touched, h.dropped = h.touched[:0], h.dropped[:0]
-	for _, e := range p.Events {
-		if e.Control != "" {
-			h.obeyLocked(e)
-			continue
-		}
-		h.matchLocked(e)
-	}
-	for _, s := range h.touched {
-		s.emit()
-		s.touched, s.seen = false, nil
-	}
-	switch {
-	case p.Last:
-		h.point = Point{From: p.To, To: p.To}
-	case len(p.Events) > 0:
-		h.point = Point{From: p.From, To: p.To, After: p.Events[len(p.Events)-1].ID}
-	}
-	return h.touched, h.dropped
-}
-
-func (h *Hub) obeyLocked(e *Event) {
-	if e.Control != ControlDropUser || e.Recipient == nil {
-		return // written by a newer version: it knows what to do
-	}
-	for s := range h.users[*e.Recipient] {
-		s.emit()
-		h.leaveLocked(s)
-		h.dropped = append(h.dropped, s)
-	}
-}
-
-func (h *Hub) matchLocked(e *Event) {
-	var single *run // shared by all who get the event by itself
-	h.index.match(e, func(sub *Subscription) {
-		s := sub.subscriber
-		if s.seen == e {
-			return
-		}
-		s.seen = e
-		if !s.touched {
-			s.touched = true
-			h.touched = append(h.touched, s)
-		}
-		if s.pending != nil && s.pending.event.TxID == e.TxID {
-			s.pending = s.pending.extend(e)
-			return
-		}
-		s.emit()
-		if single == nil {
-			single = newRun(e)
-		}
-		s.pending = single
-		if !s.encoder.Joins() {
-			s.emit()
-		}
-	})
-}
-
-// emit queues the frame that was still open for more events.
-func (s *Subscriber) emit() {
-	if s.pending == nil {
-		return
-	}
-	s.receiver.Queue(s.pending.frame(s.encoder), s.pending.length)
-	s.pending = nil
 }

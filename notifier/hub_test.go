@@ -1,6 +1,8 @@
 package notifier_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -30,6 +32,12 @@ func (r *recorder) Flush() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.flushes++
+}
+
+func (r *recorder) Revoke(*notifier.Subscription) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.frames = append(r.frames, "revoked")
 }
 
 func (r *recorder) End(reason notifier.Ending) {
@@ -70,13 +78,21 @@ func join(h *notifier.Hub, user string, e notifier.Encoder, filters ...notifier.
 	s := notifier.NewSubscriber(user, e, r)
 	h.Join(s)
 	for _, f := range filters {
-		h.Subscribe(s, f)
+		if _, _, err := h.Subscribe(s, notifier.Viewer{User: user}, f, notifier.Permit{}); err != nil {
+			panic(err)
+		}
 	}
 	return r, s
 }
 
 func publish(h *notifier.Hub, events ...*notifier.Event) {
-	h.Publish(notifier.Page{Events: events, Last: true})
+	if err := h.Publish(context.Background(), notifier.Page{Events: events, Last: true}); err != nil {
+		panic(err)
+	}
+}
+
+func subscribe(h *notifier.Hub, s *notifier.Subscriber, f notifier.Filter) (*notifier.Subscription, notifier.Point, error) {
+	return h.Subscribe(s, notifier.Viewer{User: s.User()}, f, notifier.Permit{})
 }
 
 func wantFrames(t *testing.T, who string, r *recorder, want ...string) {
@@ -88,7 +104,7 @@ func wantFrames(t *testing.T, who string, r *recorder, want ...string) {
 
 func TestHub_EventReachesThoseItIsFor(t *testing.T) {
 	t.Parallel()
-	h := notifier.NewHub()
+	h := notifier.NewHub(notifier.AccessConfig{})
 	a1, _ := join(h, "a", ids{}, forUser("a"))
 	a2, _ := join(h, "a", ids{}, forUser("a"))
 	b, _ := join(h, "b", ids{}, forUser("b"))
@@ -107,9 +123,9 @@ func TestHub_EventReachesThoseItIsFor(t *testing.T) {
 
 func TestHub_SeveralFiltersDeliverOnce(t *testing.T) {
 	t.Parallel()
-	h := notifier.NewHub()
+	h := notifier.NewHub(notifier.AccessConfig{})
 	r, s := join(h, "a", ids{}, notifier.Filter{Types: []string{"t"}}, notifier.Filter{Keys: []string{"x", "y", "x"}}, notifier.Filter{})
-	again, _ := h.Subscribe(s, notifier.Filter{Types: []string{"t"}})
+	again, _, _ := subscribe(h, s, notifier.Filter{Types: []string{"t"}})
 	publish(h, &notifier.Event{ID: 1, TxID: 1, Type: "t", Key: "x"})
 	h.Unsubscribe(again)
 	h.Unsubscribe(again)
@@ -120,7 +136,7 @@ func TestHub_SeveralFiltersDeliverOnce(t *testing.T) {
 // ernius: one frame per client per push, the order of the list kept.
 func TestHub_EventsOfOneTransactionAreJoined(t *testing.T) {
 	t.Parallel()
-	h := notifier.NewHub()
+	h := notifier.NewHub(notifier.AccessConfig{})
 	encoded := 0
 	e := ids{joins: true, encoded: &encoded}
 	a1, _ := join(h, "a", e, forUser("a"))
@@ -141,7 +157,7 @@ func TestHub_EventsOfOneTransactionAreJoined(t *testing.T) {
 
 func TestHub_FramesAreShared(t *testing.T) {
 	t.Parallel()
-	h := notifier.NewHub()
+	h := notifier.NewHub(notifier.AccessConfig{})
 	encoded := 0
 	for range 100 {
 		join(h, "a", ids{joins: true, encoded: &encoded}, forUser("a"))
@@ -154,7 +170,7 @@ func TestHub_FramesAreShared(t *testing.T) {
 
 func TestHub_DropUserEndsTheUsersConnections(t *testing.T) {
 	t.Parallel()
-	h := notifier.NewHub()
+	h := notifier.NewHub(notifier.AccessConfig{})
 	a1, dropped := join(h, "a", ids{joins: true}, forUser("a"))
 	a2, _ := join(h, "a", ids{joins: true})
 	b, _ := join(h, "b", ids{joins: true}, forUser("b"))
@@ -169,14 +185,14 @@ func TestHub_DropUserEndsTheUsersConnections(t *testing.T) {
 	if diff := cmp.Diff([]string{"b"}, h.Users()); diff != "" {
 		t.Error(diff)
 	}
-	if sub, _ := h.Subscribe(dropped, forUser("a")); sub != nil {
+	if _, _, err := subscribe(h, dropped, forUser("a")); !errors.Is(err, notifier.ErrGone) {
 		t.Error("who was dropped could subscribe")
 	}
 }
 
 func TestHub_ControlEventsOfNewerVersionsAreNotDelivered(t *testing.T) {
 	t.Parallel()
-	h := notifier.NewHub()
+	h := notifier.NewHub(notifier.AccessConfig{})
 	r, _ := join(h, "a", ids{}, notifier.Filter{})
 	unknown := to("a", 1, 1)
 	unknown.Control = "what_is_this"
@@ -188,7 +204,7 @@ func TestHub_ControlEventsOfNewerVersionsAreNotDelivered(t *testing.T) {
 // ernius: the end of one connection never unregisters another of the same id.
 func TestHub_LeavingTakesOnlyOneself(t *testing.T) {
 	t.Parallel()
-	h := notifier.NewHub()
+	h := notifier.NewHub(notifier.AccessConfig{})
 	stays, _ := join(h, "a", ids{}, forUser("a"))
 	gone, s := join(h, "a", ids{}, forUser("a"))
 	h.Leave(s)
@@ -205,7 +221,7 @@ func TestHub_LeavingTakesOnlyOneself(t *testing.T) {
 // overlap, also in the middle of a batch.
 func TestHub_SeamOfReplayAndLive(t *testing.T) {
 	t.Parallel()
-	h := notifier.NewHub()
+	h := notifier.NewHub(notifier.AccessConfig{})
 	from, between, after := position(t, "10:10:"), position(t, "20:30:20"), position(t, "40:40:")
 	h.Start(from)
 	pages := []notifier.Page{
@@ -221,10 +237,12 @@ func TestHub_SeamOfReplayAndLive(t *testing.T) {
 	var all []joined
 	for i := range len(pages) + 1 {
 		r, s := join(h, "a", ids{})
-		_, point := h.Subscribe(s, forUser("a"))
+		_, point, _ := subscribe(h, s, forUser("a"))
 		all = append(all, joined{r, point})
 		if i < len(pages) {
-			h.Publish(pages[i])
+			if err := h.Publish(t.Context(), pages[i]); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 	for i, j := range all {
@@ -259,7 +277,7 @@ func TestHub_MatchesAsTheFiltersSay(t *testing.T) {
 		}
 		return list
 	}
-	h := notifier.NewHub()
+	h := notifier.NewHub(notifier.AccessConfig{})
 	type client struct {
 		*recorder
 		filters map[*notifier.Subscription]notifier.Filter
@@ -284,7 +302,7 @@ func TestHub_MatchesAsTheFiltersSay(t *testing.T) {
 			if random.IntN(2) == 0 {
 				f.Recipient = &words[random.IntN(len(words))]
 			}
-			sub, _ := h.Subscribe(c.s, f)
+			sub, _, _ := subscribe(h, c.s, f)
 			c.filters[sub] = f
 		}
 		e := &notifier.Event{ID: id, TxID: uint64(id), Type: words[random.IntN(5)], Action: words[random.IntN(5)], Key: words[random.IntN(5)]}
@@ -311,7 +329,7 @@ func TestHub_MatchesAsTheFiltersSay(t *testing.T) {
 // Clients come and go from many goroutines while events flow: run with -race.
 func TestHub_Concurrency(t *testing.T) {
 	t.Parallel()
-	h := notifier.NewHub()
+	h := notifier.NewHub(notifier.AccessConfig{})
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() { // ends after its rounds
@@ -335,7 +353,7 @@ func TestHub_Concurrency(t *testing.T) {
 
 func TestHub_ManyReceiversAreAllFlushed(t *testing.T) {
 	t.Parallel()
-	h := notifier.NewHub()
+	h := notifier.NewHub(notifier.AccessConfig{})
 	var all []*recorder
 	for range 1000 {
 		r, _ := join(h, "a", ids{}, forUser("a"))

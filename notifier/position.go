@@ -97,6 +97,23 @@ func (p Position) Ended(txid uint64) bool {
 	return !running
 }
 
+// Includes reports whether all that had ended at q had ended at p too: whether
+// p is not older than q.
+func (p Position) Includes(q Position) bool {
+	if p.xmax < q.xmax {
+		return false
+	}
+	for _, id := range p.inProgress {
+		if id >= q.xmax {
+			break
+		}
+		if q.Ended(id) {
+			return false
+		}
+	}
+	return true
+}
+
 // Lowered returns the position with its xmax at most one past the largest
 // transaction id read so far. After a crash, Postgres hands out again the ids
 // of transactions that rolled back without reaching the disk; a position that

@@ -22,6 +22,9 @@ type Receiver interface {
 	Flush()
 	// End closes the connection for that reason, after what is queued.
 	End(reason Ending)
+	// Revoke tells the client, if its protocol has words for that, that the
+	// subscription has ended because its viewer has lost access.
+	Revoke(sub *Subscription)
 }
 
 // Subscriber is one client as the hub sees it: a user, the form its events
@@ -38,8 +41,8 @@ type Subscriber struct {
 	touched       bool   // is in the hub's list of receivers to flush
 }
 
-// NewSubscriber describes a client of the user; the hub knows it from its first
-// [Hub.Join].
+// NewSubscriber describes a client of the user, "" if it may act for several; the
+// hub knows it from its [Hub.Join].
 func NewSubscriber(user string, encoder Encoder, receiver Receiver) *Subscriber {
 	return &Subscriber{user: user, encoder: encoder, receiver: receiver}
 }
@@ -51,6 +54,9 @@ func (s *Subscriber) User() string { return s.user }
 // [Hub.Subscribe].
 type Subscription struct {
 	subscriber *Subscriber
+	viewer     Viewer
+	reader     *reader // what is known of the viewer
 	filter     Filter
+	permit     Permit
 	entries    []entry // where the index keeps it
 }

@@ -1,0 +1,196 @@
+package notifier
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// Between two attempts to have the policy answer.
+const (
+	firstPolicyRetry = 10 * time.Millisecond
+	lastPolicyRetry  = 2 * time.Second
+)
+
+var errStalePolicy = errors.New("the policy answered as of a position that is too old")
+
+// Publish delivers a page. Pages come in order: those of a batch, then the next
+// batch, whose From is this one's To. It never waits for a client, but it waits
+// for the policy, for as long as that takes, because an event must neither reach
+// the wrong user nor get lost. It returns an error only if the context ends.
+func (h *Hub) Publish(ctx context.Context, p Page) error {
+	if h.access.Policy != nil && len(p.Controls) > 0 {
+		h.mu.Lock()
+		doubtful := h.applyLocked(changesOf(p.Controls), p.To)
+		h.mu.Unlock()
+		err := h.insist(ctx, func() error { return h.recheck(ctx, doubtful) })
+		if err != nil {
+			return err
+		}
+	}
+	for next := 0; ; {
+		var open []Question
+		next, open = h.deliver(p, next)
+		h.sendOff()
+		if len(open) == 0 {
+			return nil
+		}
+		err := h.insist(ctx, func() error { return h.ask(ctx, open) })
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// insist repeats what needs the policy until it succeeds.
+func (h *Hub) insist(ctx context.Context, try func() error) error {
+	for pause := firstPolicyRetry; ; pause = min(2*pause, lastPolicyRetry) {
+		err := try()
+		h.access.report(err)
+		if err == nil {
+			return nil
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// sendOff flushes and ends what deliver has left to be done without the lock.
+func (h *Hub) sendOff() {
+	flush(h.touched)
+	for _, s := range h.dropped {
+		s.receiver.End(EndedByDrop)
+	}
+	clear(h.touched) // the lists are used again; they must not keep clients alive
+	clear(h.dropped)
+	h.touched, h.dropped = h.touched[:0], h.dropped[:0]
+}
+
+// deliver queues the page's events from an index on, up to the first that the
+// policy must be asked about. It returns that event's index and all questions
+// that the rest of the page leaves open. A subscription is either before or
+// after each event: the hub's point says which.
+func (h *Hub) deliver(p Page, next int) (int, []Question) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	now := time.Now()
+	h.point.From, h.point.To = p.From, p.To
+	var open []Question
+	for ; next < len(p.Events); next++ {
+		e := p.Events[next]
+		if e.Control != "" {
+			h.obeyLocked(e)
+		} else if open = h.matchLocked(e, now); len(open) > 0 {
+			break
+		}
+		h.point.After = e.ID
+	}
+	for _, s := range h.touched {
+		s.emit()
+		s.touched, s.seen = false, nil
+	}
+	if len(open) > 0 {
+		return next, h.lookAheadLocked(p.Events[next+1:], open, now)
+	}
+	if p.Last {
+		h.point = Point{From: p.To, To: p.To}
+		h.changes = nil
+	}
+	return next, nil
+}
+
+// lookAheadLocked adds the questions of further events, so that the policy is
+// asked once per page and not once per event.
+func (h *Hub) lookAheadLocked(events []*Event, open []Question, now time.Time) []Question {
+	known := make(map[Question]bool, len(open))
+	add := func(q Question) bool {
+		fresh := !known[q]
+		known[q] = true
+		return fresh
+	}
+	questions := open[:0]
+	for _, q := range open {
+		if add(q) {
+			questions = append(questions, q)
+		}
+	}
+	for _, e := range events {
+		if e.Control != "" {
+			continue
+		}
+		h.index.match(e, func(sub *Subscription) {
+			if j, q := h.judgeLocked(sub, e, now); j == unknown && add(q) {
+				questions = append(questions, q)
+			}
+		})
+	}
+	return questions
+}
+
+func (h *Hub) obeyLocked(e *Event) {
+	if e.Control != ControlDropUser || e.Recipient == nil || h.users[*e.Recipient] == nil {
+		return // about access, or written by a newer version: it knows what to do
+	}
+	for s := range h.users[*e.Recipient].subscribers {
+		s.emit()
+		h.leaveLocked(s)
+		h.dropped = append(h.dropped, s)
+	}
+}
+
+// matchLocked queues an event at every subscriber that wants and may see it; or
+// at none, if that can't be told of some without asking.
+func (h *Hub) matchLocked(e *Event, now time.Time) (open []Question) {
+	h.candidates = h.candidates[:0]
+	h.index.match(e, func(sub *Subscription) {
+		switch j, q := h.judgeLocked(sub, e, now); j {
+		case granted:
+			h.candidates = append(h.candidates, sub)
+		case unknown:
+			open = append(open, q)
+		case denied:
+		}
+	})
+	if len(open) > 0 {
+		return open
+	}
+	var single *run // shared by all who get the event by itself
+	for _, sub := range h.candidates {
+		s := sub.subscriber
+		if s.seen == e {
+			continue
+		}
+		s.seen = e
+		if !s.touched {
+			s.touched = true
+			h.touched = append(h.touched, s)
+		}
+		if s.pending != nil && s.pending.event.TxID == e.TxID {
+			s.pending = s.pending.extend(e)
+			continue
+		}
+		s.emit()
+		if single == nil {
+			single = newRun(e)
+		}
+		s.pending = single
+		if !s.encoder.Joins() {
+			s.emit()
+		}
+	}
+	return nil
+}
+
+// emit queues the frame that was still open for more events.
+func (s *Subscriber) emit() {
+	if s.pending == nil {
+		return
+	}
+	s.receiver.Queue(s.pending.frame(s.encoder), s.pending.length)
+	s.pending = nil
+}
