@@ -215,11 +215,11 @@ func (h *Hub) recheck(ctx context.Context, doubtful []*Subscription) error {
 // read, by today's policy.
 func (h *Hub) Readable(ctx context.Context, sub *Subscription, events []*Event) ([]*Event, error) {
 	for pause := firstPolicyRetry; ; pause *= 2 {
-		readable, open := h.sift(sub, events)
-		if len(open) == 0 {
-			return readable, nil
+		readable, open, err := h.sift(sub, events)
+		if err != nil || len(open) == 0 {
+			return readable, err
 		}
-		err := h.ask(ctx, open)
+		err = h.ask(ctx, open)
 		if err != nil && (!errors.Is(err, errStalePolicy) || pause > lastPolicyRetry) {
 			return nil, err
 		}
@@ -227,9 +227,12 @@ func (h *Hub) Readable(ctx context.Context, sub *Subscription, events []*Event) 
 }
 
 // sift returns the events the viewer may read, or the questions that are open.
-func (h *Hub) sift(sub *Subscription, events []*Event) (readable []*Event, open []Question) {
+func (h *Hub) sift(sub *Subscription, events []*Event) (readable []*Event, open []Question, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if _, ok := sub.subscriber.subscriptions[sub]; !ok {
+		return nil, nil, ErrGone
+	}
 	now := time.Now()
 	asked := make(map[Question]bool)
 	for _, e := range events {
@@ -241,5 +244,5 @@ func (h *Hub) sift(sub *Subscription, events []*Event) (readable []*Event, open 
 			open = append(open, q)
 		}
 	}
-	return readable, open
+	return readable, open, nil
 }
