@@ -51,14 +51,7 @@ func (d *DB) RetainOnce(ctx context.Context) (int64, error) {
 	if err := recordPosition(ctx, conn); err != nil {
 		return 0, err
 	}
-	floor, err := d.raiseFloor(ctx, conn)
-	if errors.Is(err, pgx.ErrNoRows) {
-		err = nil // nothing is that old yet
-	}
-	if err != nil || floor.Xmax() == 0 {
-		return 0, wrap("raise the floor of retention", err)
-	}
-	removed, err := removeEvents(ctx, conn, floor)
+	removed, err := d.removeOld(ctx, conn)
 	if err != nil {
 		return removed, err
 	}
@@ -66,6 +59,19 @@ func (d *DB) RetainOnce(ctx context.Context) (int64, error) {
 		DELETE FROM notifier.idempotency_keys
 		WHERE created_at < now() - $1::interval`, keyLifetime)
 	return removed, wrap("forget idempotency keys", err)
+}
+
+// removeOld removes the events that are due, if any position is old enough to
+// tell.
+func (d *DB) removeOld(ctx context.Context, conn *pgxpool.Conn) (int64, error) {
+	floor, err := d.raiseFloor(ctx, conn)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, wrap("raise the floor of retention", err)
+	}
+	return removeEvents(ctx, conn, floor)
 }
 
 // recordPosition adds the minute's position unless another instance has.
@@ -116,6 +122,7 @@ func (d *DB) raiseFloor(ctx context.Context, conn *pgxpool.Conn) (notifier.Posit
 func removeEvents(ctx context.Context, conn *pgxpool.Conn, floor notifier.Position) (int64, error) {
 	var total int64
 	var from uint64
+	running := append([]uint64{}, floor.InProgress()...) // never nil: that would be NULL, and match nothing
 	for {
 		var count int64
 		err := conn.QueryRow(ctx, `-- name: remove_events
@@ -133,7 +140,7 @@ func removeEvents(ctx context.Context, conn *pgxpool.Conn, floor notifier.Positi
 			)
 			SELECT
 				(SELECT count(*) FROM gone),
-				coalesce((SELECT txid FROM gone ORDER BY txid DESC LIMIT 1), '0')`, from, floor.Xmax(), floor.InProgress(), deleteRows).Scan(&count, &from)
+				coalesce((SELECT txid FROM gone ORDER BY txid DESC LIMIT 1), '0')`, from, floor.Xmax(), running, deleteRows).Scan(&count, &from)
 		total += count
 		if err != nil || count < deleteRows {
 			return total, wrap("remove old events", err)

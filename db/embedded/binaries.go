@@ -8,8 +8,7 @@ import (
 
 // chooseBinaries finds the programs for a data folder made by a major version (0: a new one).
 // Binaries named by the caller are taken or refused, never replaced by others.
-func chooseBinaries(ctx context.Context, c Config, a account, made int) (Binaries, error) {
-	f := newFinder(a)
+func chooseBinaries(ctx context.Context, c Config, f finder, made int) (Binaries, error) {
 	if c.BinDir != "" {
 		b, err := f.probe(ctx, c.BinDir)
 		if err != nil {

@@ -56,7 +56,7 @@ func (s *Server) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if s.bin, err = chooseBinaries(ctx, s.config, s.account, made); err != nil {
+	if s.bin, err = chooseBinaries(ctx, s.config, newFinder(s.account), made); err != nil {
 		return err
 	}
 	if made == 0 {

@@ -1,0 +1,141 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"example.com/notifier/notifier"
+)
+
+// Store is where events are kept, as the HTTP side needs it.
+type Store interface {
+	// Publish stores all events of a publication, or none. An error that wraps
+	// [notifier.ErrUnstorable] is the publication's own fault.
+	Publish(ctx context.Context, p notifier.Publication) error
+	// DropUser has every instance end the user's connections; by is who asked.
+	DropUser(ctx context.Context, user, by string) error
+	// Replay yields the stored events that the filter wants and the point
+	// covers, oldest first. It may be kept waiting by what it yields to.
+	Replay(ctx context.Context, f notifier.Filter, until notifier.Point, page func([]*notifier.Event) error) error
+}
+
+// Config is what a [Server] is made from. Zero means the default, negative is
+// an error.
+type Config struct {
+	// Hub delivers the events; required. Connections are refused until it has
+	// been started.
+	Hub *notifier.Hub
+	// Store keeps the events; required.
+	Store Store
+	// Ready says why the server cannot do its work, nil if it can; required.
+	Ready func() error
+	// Logger takes what is worth telling; default: nothing is told.
+	Logger *slog.Logger
+
+	// Anonymous lets a client without a token do everything. So far there are
+	// no tokens: without it New returns an error.
+	Anonymous bool
+	// AllowedOrigins are the web pages of other hosts that may use the server
+	// in anonymous mode, as scheme://host[:port], "null" (a page opened from a
+	// file) or "*"; default: none.
+	AllowedOrigins []string
+	// AllowedHosts are the names, with or without a port, by which the server
+	// may be called in anonymous mode, besides loopback and IP addresses;
+	// default: none.
+	AllowedHosts []string
+
+	// MaxBody bounds the body of a push, in bytes; default 16 MiB.
+	MaxBody int64
+	// MaxList bounds the events of a push; default 100,000.
+	MaxList int
+	// MaxPushing bounds the bytes of all bodies that are being taken at once,
+	// a push beyond it is told to try again; default 64 MiB, at least MaxBody.
+	MaxPushing int64
+	// MaxMessage bounds a message of a client on a WebSocket, in bytes;
+	// default 64 KiB.
+	MaxMessage int64
+	// MaxConnections bounds the WebSockets open at once; default 50,000.
+	MaxConnections int
+	// MaxReplays bounds the replays that read at once, others wait; default 32.
+	MaxReplays int
+
+	// RequestTimeout is how long a request may take to arrive, with its body;
+	// default 1 minute.
+	RequestTimeout time.Duration
+	// FirstMessage is how long a client may take to say what it wants; default
+	// 10 s.
+	FirstMessage time.Duration
+	// PingInterval is the time between two pings of a connection; default
+	// 30 s.
+	PingInterval time.Duration
+	// WriteTimeout is how long a socket may take not a single byte of what
+	// waits for it; default 30 s.
+	WriteTimeout time.Duration
+	// CloseTimeout is how long the last frames of a connection, and then the
+	// client's answer to its close frame, may take; default 5 s.
+	CloseTimeout time.Duration
+	// Drain is the time over which connections are closed when the server
+	// stops; default 10 s.
+	Drain time.Duration
+
+	// Outbox bounds what waits for one client; its zero fields mean its own
+	// defaults.
+	Outbox notifier.OutboxLimits
+	// SendBuffer is the size of a socket's send buffer in the kernel, in
+	// bytes: what a client that stops reading can hold there, unseen by the
+	// outbox. Linux doubles it for its own needs. Default 128 KiB.
+	SendBuffer int
+}
+
+// complete fills in the defaults and reports all problems at once.
+func (c Config) complete() (Config, error) {
+	var problems []error
+	require := func(ok bool, what string) {
+		if !ok {
+			problems = append(problems, errors.New(what))
+		}
+	}
+	require(c.Hub != nil, "hub is missing")
+	require(c.Store != nil, "store is missing")
+	require(c.Ready != nil, "ready is missing")
+	require(c.Anonymous, "anonymous is off: there is no way yet to tell who a client is, so nobody could be let in")
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	problems = append(problems,
+		orDefault(&c.MaxBody, 16<<20, "max body"),
+		orDefault(&c.MaxList, 100_000, "max list"),
+		orDefault(&c.MaxPushing, max(64<<20, c.MaxBody), "max pushing"),
+		orDefault(&c.MaxMessage, 64<<10, "max message"),
+		orDefault(&c.MaxConnections, 50_000, "max connections"),
+		orDefault(&c.MaxReplays, 32, "max replays"),
+		orDefault(&c.RequestTimeout, time.Minute, "request timeout"),
+		orDefault(&c.FirstMessage, 10*time.Second, "first message"),
+		orDefault(&c.PingInterval, 30*time.Second, "ping interval"),
+		orDefault(&c.WriteTimeout, 30*time.Second, "write timeout"),
+		orDefault(&c.CloseTimeout, 5*time.Second, "close timeout"),
+		orDefault(&c.Drain, 10*time.Second, "drain"),
+		orDefault(&c.SendBuffer, 128<<10, "send buffer"),
+		notNegative(c.Outbox.Events, "outbox events"),
+		notNegative(c.Outbox.Bytes, "outbox bytes"),
+	)
+	require(c.MaxPushing >= c.MaxBody, "max pushing is less than max body: no such body could be taken")
+	return c, errors.Join(problems...)
+}
+
+func orDefault[T int | int64 | time.Duration](value *T, standard T, name string) error {
+	if *value == 0 {
+		*value = standard
+	}
+	return notNegative(*value, name)
+}
+
+func notNegative[T int | int64 | time.Duration](value T, name string) error {
+	if value < 0 {
+		return fmt.Errorf("%s is negative: %v", name, value)
+	}
+	return nil
+}

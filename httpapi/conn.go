@@ -1,0 +1,303 @@
+package httpapi
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"example.com/notifier/notifier"
+	"github.com/coder/websocket"
+)
+
+// lingerBytes bounds what is read, and thrown away, of a client that broke the
+// protocol, so that it sees our close frame and not a reset.
+const lingerBytes = 1 << 20
+
+// conn is one WebSocket of any protocol: a receiver of the hub's.
+//
+// Its life: the HTTP handler takes the socket over and starts run, which reads
+// until nothing more can be read and then ends everything else. The first call
+// of End decides why; it has the close frame sent and gives the client a time to
+// answer, after which run's reading fails.
+type conn struct {
+	server *Server
+	codec  codec
+	wire   *wire
+	socket socket
+
+	born       int // tick of the heartbeat
+	pings      uint32
+	gaveAtPing uint32
+	tookAtPing uint32
+
+	tasks sync.WaitGroup // everything but run
+
+	mu         sync.Mutex
+	gone       bool            // run has ended: no task may start
+	ending     notifier.Ending // "": it goes on
+	subscriber *notifier.Subscriber
+	stopReplay context.CancelFunc // nil: none runs
+}
+
+// subscribe is where the WebSockets of a protocol begin.
+func (s *Server) subscribe(codec codec) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if !asksForWebSocket(r) {
+			w.Header().Set("Connection", "Upgrade")
+			w.Header().Set("Upgrade", "websocket")
+			w.WriteHeader(http.StatusUpgradeRequired)
+			return
+		}
+		if s.config.Hub.Point().To.Xmax() == 0 {
+			refuse(w, http.StatusServiceUnavailable, "starting: try again") // a subscription would not know where live begins
+			return
+		}
+		if err := s.connections.reserve(); err != nil {
+			refuse(w, http.StatusServiceUnavailable, err.Error())
+			return
+		}
+		c := &conn{server: s, codec: codec}
+		ws, err := websocket.Accept(&hijacker{w, c}, r, &websocket.AcceptOptions{
+			InsecureSkipVerify: true, // the guard has checked the Origin
+			CompressionMode:    websocket.CompressionDisabled,
+		})
+		if err != nil {
+			s.connections.release() // the library has told the client
+			return
+		}
+		go c.run(ws) // ends when nothing more can be read; its place in connections is waited for
+	}
+}
+
+func asksForWebSocket(r *http.Request) bool {
+	return r.Method == http.MethodGet && r.ProtoAtLeast(1, 1) &&
+		headerHas(r.Header, "Connection", "upgrade") && headerHas(r.Header, "Upgrade", "websocket")
+}
+
+func headerHas(h http.Header, key, token string) bool {
+	for _, value := range h.Values(key) {
+		for element := range strings.SplitSeq(value, ",") {
+			if strings.EqualFold(strings.TrimSpace(element), token) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// attach makes the connection the owner of the socket.
+func (c *conn) attach(s net.Conn, early []byte) {
+	if tcp, ok := plainSocket(s).(*net.TCPConn); ok {
+		_ = tcp.SetWriteBuffer(c.server.config.SendBuffer) // without it, the kernel's own limit holds
+	}
+	c.wire = &wire{Conn: s, conn: c, early: early}
+	c.socket.net, c.socket.raw = s, rawConn(s)
+	c.socket.owner = c
+	c.socket.timeout = c.server.config.WriteTimeout
+	c.socket.outbox.Limits = c.server.config.Outbox
+}
+
+// plainSocket returns what lies below TLS.
+func plainSocket(s net.Conn) net.Conn {
+	if wrapped, ok := s.(interface{ NetConn() net.Conn }); ok {
+		return wrapped.NetConn()
+	}
+	return s
+}
+
+// run serves the connection from its first byte to its last.
+func (c *conn) run(ws *websocket.Conn) {
+	defer c.server.connections.release()
+	if !c.server.connections.add(c) {
+		c.End(notifier.EndedByShutdown)
+	}
+	ws.SetReadLimit(c.server.config.MaxMessage)
+	err := c.read(ws)
+	c.partWith(err)
+
+	c.mu.Lock()
+	c.gone = true
+	c.mu.Unlock()
+	c.leave()
+	c.server.connections.remove(c)
+	_ = c.socket.net.Close() // wakes a writer that waits
+	_ = ws.CloseNow()        // frees what the library holds
+	c.tasks.Wait()
+	c.server.config.Logger.Debug("connection ended", "reason", c.ending, "remote", c.wire.RemoteAddr(), "error", err)
+}
+
+// read hands the client's messages on until nothing more can be read.
+func (c *conn) read(ws *websocket.Conn) error {
+	for {
+		_, message, err := ws.Read(context.Background()) // one without end costs no timer
+		if err != nil {
+			return err
+		}
+		c.receive(message)
+	}
+}
+
+// partWith sees to the last frames after reading ended with that error.
+func (c *conn) partWith(err error) {
+	switch {
+	case websocket.CloseStatus(err) != -1: // the answer is in the outbox
+		c.decide(notifier.EndedByClient)
+		ctx, cancel := context.WithTimeout(context.Background(), c.server.config.CloseTimeout)
+		defer cancel()
+		_ = c.socket.outbox.WaitEmpty(ctx) // then without an answer
+	case c.wire.readErr == nil: // the client broke the protocol
+		c.End(notifier.EndedByProtocol)
+		_, _ = io.Copy(io.Discard, io.LimitReader(c.socket.net, lingerBytes)) // until it closes or its time is over
+	default:
+		c.decide(notifier.EndedByClient)
+	}
+}
+
+// receive does what a message asks for. After the first, ernius's client has
+// nothing more to say.
+func (c *conn) receive(message []byte) {
+	if c.isEnding() || c.subscriber != nil {
+		return
+	}
+	command, err := c.codec.decode(message)
+	if err != nil {
+		if frame := c.codec.complaint(err); frame != nil {
+			c.reply(frame)
+		}
+		c.End(notifier.EndedByProtocol)
+		return
+	}
+	c.subscribe(command)
+}
+
+// subscribe joins the hub and starts the replay of what is stored, which goes
+// ahead of what happens from now on.
+func (c *conn) subscribe(cmd command) {
+	s := notifier.NewSubscriber(c.server.subscriberUser(cmd.user), c.codec, c)
+	c.mu.Lock()
+	c.subscriber = s
+	c.mu.Unlock()
+	c.socket.outbox.Hold()
+	c.server.config.Hub.Join(s)
+	subscription, point := c.server.config.Hub.Subscribe(s, cmd.filter)
+	if subscription == nil {
+		return // dropped in this moment: End was called
+	}
+	c.startReplay(cmd.filter, point)
+}
+
+// Queue takes a frame of events.
+func (c *conn) Queue(frame []byte, events int) {
+	if !c.socket.outbox.Queue(frame, events) {
+		c.End(notifier.EndedBySlowness)
+	}
+}
+
+// Flush writes what the socket takes at once.
+func (c *conn) Flush() { c.socket.flush() }
+
+// reply sends a frame ahead of events; it ends the connection of a client that
+// makes us answer and does not read.
+func (c *conn) reply(frame []byte) bool {
+	if c.socket.outbox.Replies() >= maxReplies {
+		c.End(notifier.EndedBySlowness)
+		return false
+	}
+	c.socket.outbox.Reply(frame)
+	c.socket.flush()
+	return true
+}
+
+// ping sends a ping, or ends a connection that has shown no life since the last
+// one. Any byte from the client is a sign of life, and any byte its socket took:
+// its pong may wait behind megabytes. Only the heartbeat calls it.
+func (c *conn) ping() {
+	if c.pings > 0 && c.socket.gave.Load() == c.gaveAtPing && c.socket.took.Load() == c.tookAtPing {
+		c.End(notifier.EndedBySilence)
+		return
+	}
+	c.pings++
+	c.gaveAtPing = c.socket.gave.Load()
+	c.reply(newPing(c.pings))
+	c.tookAtPing = c.socket.took.Load() // that the kernel took the ping is no sign of life
+}
+
+// End ends the connection for that reason, unless it is ending already. It
+// returns at once.
+func (c *conn) End(reason notifier.Ending) {
+	if c.decide(reason) {
+		c.spawn(c.sayGoodbye) // ends when the close frame is written, or could not be in time
+	}
+}
+
+func (c *conn) endUnlessSubscribed(reason notifier.Ending) {
+	c.mu.Lock()
+	subscribed := c.subscriber != nil
+	c.mu.Unlock()
+	if !subscribed {
+		c.End(reason)
+	}
+}
+
+// decide settles why the connection ends, if nobody has yet.
+func (c *conn) decide(reason notifier.Ending) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ending != "" {
+		return false
+	}
+	c.ending = reason
+	return true
+}
+
+func (c *conn) isEnding() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.ending != ""
+}
+
+// spawn runs a task that run waits for.
+func (c *conn) spawn(task func()) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.gone {
+		return false
+	}
+	c.tasks.Go(task)
+	return true
+}
+
+// sayGoodbye sends the close frame after all that is queued, and limits the time
+// for the client's.
+func (c *conn) sayGoodbye() {
+	c.leave()
+	if c.ending == notifier.EndedBySlowness || c.ending == notifier.EndedByReplay {
+		c.socket.outbox.Discard()
+	}
+	c.socket.outbox.Finish(newClose(closings[c.ending]))
+	c.socket.flush()
+	ctx, cancel := context.WithTimeout(context.Background(), c.server.config.CloseTimeout)
+	defer cancel()
+	if err := c.socket.outbox.WaitEmpty(ctx); err != nil {
+		_ = c.socket.net.Close() // it does not read: run's reading fails
+		return
+	}
+	_ = c.socket.net.SetReadDeadline(time.Now().Add(c.server.config.CloseTimeout)) // a closed socket needs none
+}
+
+// leave has the hub and the replay forget the connection.
+func (c *conn) leave() {
+	c.mu.Lock()
+	s, stop := c.subscriber, c.stopReplay
+	c.mu.Unlock()
+	if s != nil {
+		c.server.config.Hub.Leave(s)
+	}
+	if stop != nil {
+		stop()
+	}
+}

@@ -1,0 +1,173 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"example.com/notifier/notifier"
+)
+
+// rounds is into how many slices the connections are divided: each tick of the
+// heartbeat pings one, so that a connection needs no timer of its own, and they
+// are not all pinged at once.
+const rounds = 120
+
+// drainPace is the least time between two connections that are closed when the
+// server stops, so that few are closed at once and many do not come back to
+// the next server in one moment.
+const drainPace = 10 * time.Millisecond
+
+var (
+	errDraining = errors.New("shutting down")
+	errFull     = errors.New("too many connections")
+)
+
+// connections knows every open connection, and what is due for which.
+type connections struct {
+	max      int
+	tick     time.Duration
+	deadline int // of the first message, in ticks
+
+	open sync.WaitGroup // a count for each place taken
+
+	mu       sync.Mutex
+	draining bool
+	taken    int
+	now      int // ticks so far
+	slices   [rounds]map[*conn]struct{}
+}
+
+func newConnections(c Config) *connections {
+	tick := max(c.PingInterval/rounds, time.Millisecond)
+	return &connections{
+		max:      c.MaxConnections,
+		tick:     tick,
+		deadline: int((c.FirstMessage + tick - 1) / tick),
+	}
+}
+
+// reserve takes a place, which release gives back.
+func (s *connections) reserve() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.draining:
+		return errDraining
+	case s.taken >= s.max:
+		return errFull
+	}
+	s.taken++
+	s.open.Add(1)
+	return nil
+}
+
+func (s *connections) release() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.taken--
+	s.open.Done()
+}
+
+// add begins to care for a connection; it returns false if the server stops.
+func (s *connections) add(c *conn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c.born = s.now + 1 // so that no ping comes before its time
+	at := c.born % rounds
+	if s.slices[at] == nil {
+		s.slices[at] = make(map[*conn]struct{})
+	}
+	s.slices[at][c] = struct{}{}
+	return !s.draining
+}
+
+func (s *connections) remove(c *conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.slices[c.born%rounds], c)
+}
+
+func (s *connections) isDraining() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.draining
+}
+
+// beat pings each connection once in every PingInterval and ends those that
+// have not said in time what they want, until the context ends.
+func (s *connections) beat(ctx context.Context) {
+	ticker := time.NewTicker(s.tick)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return
+		}
+		due, late := s.turn()
+		for _, c := range late {
+			c.endUnlessSubscribed(notifier.EndedByDeadline)
+		}
+		for _, c := range due {
+			c.ping()
+		}
+	}
+}
+
+// turn moves time on by a tick and returns who is due for a ping, and whose
+// first message is.
+func (s *connections) turn() (due, late []*conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.now++
+	for c := range s.slices[s.now%rounds] {
+		if s.now-c.born >= rounds {
+			due = append(due, c)
+		}
+	}
+	if s.now < s.deadline {
+		return due, nil
+	}
+	for c := range s.slices[(s.now-s.deadline)%rounds] {
+		if s.now-c.born >= s.deadline {
+			late = append(late, c)
+		}
+	}
+	return due, late
+}
+
+// drain lets no connection in any more and ends all, spread over a time.
+func (s *connections) drain(window time.Duration) {
+	all := s.close()
+	if len(all) == 0 {
+		return
+	}
+	pace := max(time.Microsecond, min(drainPace, window/time.Duration(len(all))))
+	ticker := time.NewTicker(max(pace, time.Millisecond))
+	defer ticker.Stop()
+	began := time.Now()
+	for done := 0; ; <-ticker.C {
+		due := min(len(all), int(time.Since(began)/pace)+1)
+		for _, c := range all[done:due] {
+			c.End(notifier.EndedByShutdown)
+		}
+		if done = due; done == len(all) {
+			return
+		}
+	}
+}
+
+func (s *connections) close() []*conn {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.draining = true
+	var all []*conn
+	for _, slice := range s.slices {
+		for c := range slice {
+			all = append(all, c)
+		}
+	}
+	return all
+}

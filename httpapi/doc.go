@@ -1,0 +1,24 @@
+// Package httpapi is the side of the server that faces the network: HTTP
+// requests, and the WebSocket connections of every protocol.
+//
+// # The model
+//
+// A request enters through the guard (who may ask at all: guard.go), finds its
+// route in one table (server.go) and is either answered at once or becomes a
+// connection. A connection is the same for every protocol (conn.go): one
+// goroutine that reads, and the outbox of the core, which is written without a
+// goroutine as long as the socket takes what there is (socket.go). What differs
+// between protocols is a [codec]: what a client's message asks for, and the
+// bytes that carry events (ernius.go).
+//
+// The WebSocket library does the handshake, reads frames and answers control
+// frames. It writes to a socket of ours (wire.go), so its frames and the
+// ready-made ones of the events go through the same outbox, each in one piece.
+//
+// # Goroutines
+//
+// [Server.Run] owns the HTTP servers and the heartbeat, and waits for all of
+// them and for every connection. A connection owns its reader and, for as long
+// as each has something to do, a writer, a replay and a goodbye; it has ended
+// when all of them have. An idle connection is one goroutine, with no timer.
+package httpapi

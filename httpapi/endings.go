@@ -1,0 +1,23 @@
+package httpapi
+
+import "example.com/notifier/notifier"
+
+// closing is what a close frame says.
+type closing struct {
+	code   uint16 // RFC 6455, 7.4.1
+	reason string
+}
+
+// closings translates the reasons for which we end a connection. Codes decide
+// what a client does next: after 1001 and 1013 it should come again, after 1008
+// it should first think.
+var closings = map[notifier.Ending]closing{
+	notifier.EndedByDrop:     {1000, "close"}, // ernius: code and text are the real server's
+	notifier.EndedByClient:   {1000, ""},
+	notifier.EndedBySlowness: {1008, "slow client: events waited unread beyond the limit"},
+	notifier.EndedBySilence:  {1008, "no pong"},
+	notifier.EndedByDeadline: {1008, "no first message in time"},
+	notifier.EndedByProtocol: {1008, "message not understood"},
+	notifier.EndedByShutdown: {1001, "shutdown"},
+	notifier.EndedByReplay:   {1013, "stored events can't be read now: try again"},
+}

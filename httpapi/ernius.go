@@ -1,0 +1,136 @@
+package httpapi
+
+import (
+	"encoding/json"
+	"errors"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"example.com/notifier/notifier"
+)
+
+const (
+	// erniusType is the type of the events that come by push_events: the
+	// protocol has no types, the log has.
+	erniusType = "message"
+	// maxAccessID bounds an access_id in bytes: it is an index key in
+	// Postgres, which has a limit of its own beyond this.
+	maxAccessID = 1024
+)
+
+// ernius is the protocol of ernius/notifier: the client announces itself once,
+// then receives lists of events.
+type ernius struct{}
+
+// Encode returns a frame with a JSON list of the events, in the key order of
+// the real server.
+func (ernius) Encode(events []*notifier.Event) []byte {
+	size := headerRoom + len("[]")
+	for _, e := range events {
+		size += erniusSize(e)
+	}
+	buffer := append(make([]byte, headerRoom, size), '[')
+	for i, e := range events {
+		if i > 0 {
+			buffer = append(buffer, ',')
+		}
+		buffer = appendErnius(buffer, e)
+	}
+	return textFrame(append(buffer, ']'))
+}
+
+// Joins is true: an event is always an element of a list.
+func (ernius) Joins() bool { return true }
+
+// erniusSize is about how many bytes an event takes.
+func erniusSize(e *notifier.Event) int {
+	const keysAndTime = 64
+	if e.Recipient == nil {
+		return keysAndTime + len(e.Payload)
+	}
+	return keysAndTime + len(*e.Recipient) + len(e.Payload)
+}
+
+func appendErnius(dst []byte, e *notifier.Event) []byte {
+	dst = append(dst, `{"accessid":`...)
+	if e.Recipient == nil {
+		dst = append(dst, "null"...)
+	} else {
+		dst = appendString(dst, *e.Recipient)
+	}
+	dst = append(dst, `,"created_at":`...)
+	dst = strconv.AppendInt(dst, e.CreatedAt.Unix(), 10) // rounds down, also before 1970
+	dst = append(dst, `,"payload":`...)
+	if e.Payload == nil {
+		dst = append(dst, "null"...)
+	} else {
+		dst = append(dst, e.Payload...)
+	}
+	return append(dst, '}')
+}
+
+// decode reads an announcement: whose events, and from what time on.
+func (ernius) decode(message []byte) (command, error) {
+	accessID, since, err := parseAnnouncement(message)
+	if err != nil {
+		return command{}, err
+	}
+	c := command{user: accessID, filter: notifier.Filter{Recipient: &accessID}}
+	c.filter.Since = sinceTime(since)
+	return c, nil
+}
+
+// complaint is the real server's, to the letter.
+func (ernius) complaint(error) []byte { return newText("Wrong JSON announcement") }
+
+func parseAnnouncement(message []byte) (accessID string, since int64, err error) {
+	if !utf8.Valid(message) || !json.Valid(message) {
+		return "", 0, errors.New("not JSON")
+	}
+	var named, timed bool
+	for key, value := range members(message) { // of a repeated key, the last counts
+		switch key {
+		case "access_id":
+			accessID, named = parseString(value)
+		case "timestamp":
+			since, timed = parseInteger(value)
+		}
+	}
+	switch {
+	case !named:
+		return "", 0, errors.New("access_id is not a string")
+	case !timed:
+		return "", 0, errors.New("timestamp is not an integer")
+	}
+	return accessID, since, checkAccessID(accessID)
+}
+
+// checkAccessID refuses what Postgres could not store.
+func checkAccessID(id string) error {
+	switch {
+	case len(id) > maxAccessID:
+		return errors.New("longer than " + strconv.Itoa(maxAccessID) + " bytes")
+	case strings.Contains(id, "\x00"):
+		return errors.New("contains a NUL character")
+	}
+	return nil
+}
+
+// sinceTime translates an announced timestamp for a filter. One before all
+// storable times wants everything, which is the zero time; one after them wants
+// nothing that can be stored.
+func sinceTime(seconds int64) time.Time {
+	switch {
+	case seconds <= notifier.MinTime.Unix():
+		return time.Time{}
+	case seconds > notifier.MaxTime.Unix():
+		return notifier.MaxTime.Add(time.Hour)
+	}
+	since := time.Unix(seconds, 0).UTC()
+	if since.IsZero() { // the first second of the year 1 would read as "any"
+		since = since.Add(-time.Nanosecond)
+	}
+	return since
+}

@@ -1,0 +1,154 @@
+package httpapi
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+)
+
+// guard keeps foreign web pages out while clients need no token: then a page
+// that a user of this machine happens to visit could otherwise use the server
+// as if it were that user. It checks the Origin, which a browser sets and a page
+// cannot, and the Host, because a page whose own name is made to resolve to this
+// machine (DNS rebinding) has the right Origin, but not a right Host.
+type guard struct {
+	anyOrigin  bool
+	nullOrigin bool
+	origins    map[string]bool // normalized
+	hosts      map[string]bool // lower case, with or without a port
+	logger     *slog.Logger
+}
+
+func newGuard(c Config) (*guard, error) {
+	g := &guard{origins: make(map[string]bool), hosts: make(map[string]bool), logger: c.Logger}
+	var problems []error
+	for _, origin := range c.AllowedOrigins {
+		problems = append(problems, g.allowOrigin(origin))
+	}
+	for _, host := range c.AllowedHosts {
+		problems = append(problems, g.allowHost(host))
+	}
+	return g, errors.Join(problems...)
+}
+
+func (g *guard) allowOrigin(origin string) error {
+	switch origin {
+	case "*":
+		g.anyOrigin = true
+	case "null":
+		g.nullOrigin = true
+	default:
+		normal, _, ok := parseOrigin(origin)
+		if !ok {
+			return fmt.Errorf("allowed origin %q is neither scheme://host[:port] nor null nor *", origin)
+		}
+		g.origins[normal] = true
+	}
+	return nil
+}
+
+func (g *guard) allowHost(host string) error {
+	if host == "" || strings.ContainsAny(host, "/*@ ") {
+		return fmt.Errorf("allowed host %q is not a host name, with or without a port", host)
+	}
+	g.hosts[strings.ToLower(host)] = true
+	return nil
+}
+
+// protect is the middleware that stands before every route.
+func (g *guard) protect(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := g.check(r); err != nil {
+			g.logger.Warn("request refused", "reason", err, "remote", r.RemoteAddr, "path", r.URL.Path)
+			refuse(w, http.StatusForbidden, err.Error())
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func (g *guard) check(r *http.Request) error {
+	if !g.hostAllowed(r.Host) {
+		return fmt.Errorf("host %q is not allowed: without tokens, a name must be listed in the allowed hosts", r.Host)
+	}
+	for _, origin := range r.Header.Values("Origin") {
+		if !g.originAllowed(origin, r.Host) {
+			return fmt.Errorf("origin %q is not allowed: without tokens, another host's pages must be listed in the allowed origins", origin)
+		}
+	}
+	return nil
+}
+
+// hostAllowed reports whether a Host header is a name by which no foreign page
+// can reach us: browsers resolve localhost by themselves, and an address can't
+// be rebound. A request without a Host comes from no browser.
+func (g *guard) hostAllowed(header string) bool {
+	name := strings.ToLower(header)
+	if name == "" || g.hosts[name] {
+		return true
+	}
+	name = hostName(name)
+	if g.hosts[name] || name == "localhost" || strings.HasSuffix(name, ".localhost") {
+		return true
+	}
+	_, err := netip.ParseAddr(name)
+	return err == nil
+}
+
+// hostName takes the port, the brackets of an IPv6 address and the final dot
+// off.
+func hostName(host string) string {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	} else {
+		host = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
+	}
+	return strings.TrimSuffix(host, ".")
+}
+
+// originAllowed reports whether a page of that origin may call us by that host.
+// An origin that is no URL, as the Qt client sends, comes from no browser.
+func (g *guard) originAllowed(origin, host string) bool {
+	switch {
+	case g.anyOrigin:
+		return true
+	case origin == "null":
+		return g.nullOrigin
+	case !strings.Contains(origin, "://"):
+		return true
+	}
+	normal, own, ok := parseOrigin(origin)
+	return ok && (g.origins[normal] || own != "" && own == withPort(strings.ToLower(host), normal))
+}
+
+// parseOrigin returns an origin in lower case with its port, and its host and
+// port alone.
+func parseOrigin(origin string) (normal, host string, ok bool) {
+	u, err := url.Parse(strings.ToLower(origin))
+	if err != nil || u.Scheme == "" || u.Host == "" || u.User != nil ||
+		u.Path != "" || u.RawQuery != "" || u.Fragment != "" {
+		return "", "", false
+	}
+	host = withPort(u.Host, u.Scheme+"://")
+	return u.Scheme + "://" + host, host, true
+}
+
+// withPort adds the standard port of an origin's scheme to a host without one.
+func withPort(host, origin string) string {
+	if _, _, err := net.SplitHostPort(host); err == nil {
+		return host
+	}
+	bare := strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
+	switch {
+	case strings.HasPrefix(origin, "http://"):
+		return net.JoinHostPort(bare, "80")
+	case strings.HasPrefix(origin, "https://"):
+		return net.JoinHostPort(bare, "443")
+	}
+	return host
+}

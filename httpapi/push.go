@@ -1,0 +1,69 @@
+package httpapi
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"unicode/utf8"
+)
+
+// maxIdempotencyKey bounds a key in bytes: it is kept in an index.
+const maxIdempotencyKey = 255
+
+// success is the body of an answer that all is done.
+const success = "true"
+
+// pushEvents stores a list of events, all or none, and answers when they are
+// stored.
+func (s *Server) pushEvents(w http.ResponseWriter, r *http.Request) {
+	key, err := idempotencyKey(r.Header.Values("Idempotency-Key"))
+	if err != nil {
+		s.decline(w, err)
+		return
+	}
+	body := &budgetReader{source: http.MaxBytesReader(w, r.Body, s.config.MaxBody), budget: s.pushing}
+	defer body.release()
+	if r.ContentLength > s.config.MaxBody {
+		s.decline(w, &http.MaxBytesError{Limit: s.config.MaxBody})
+		return
+	}
+	publication, err := parsePush(&utf8Reader{source: body}, s.config.MaxList)
+	if err != nil {
+		s.decline(w, err)
+		return
+	}
+	publication.Principal, publication.IdempotencyKey = s.requester(r), key
+	if len(publication.Events) > 0 {
+		if err := s.config.Store.Publish(r.Context(), publication); err != nil {
+			s.declineStore(r.Context(), w, "publish", err)
+			return
+		}
+	}
+	answer(w, http.StatusOK, success)
+}
+
+func idempotencyKey(headers []string) (string, error) {
+	switch {
+	case len(headers) == 0:
+		return "", nil
+	case len(headers) > 1:
+		return "", badRequest("Idempotency-Key: more than one")
+	}
+	if err := checkIdempotencyKey(headers[0]); err != nil {
+		return "", badRequest("Idempotency-Key: %w", err)
+	}
+	return headers[0], nil
+}
+
+func checkIdempotencyKey(key string) error {
+	switch {
+	case key == "":
+		return errors.New("empty")
+	case len(key) > maxIdempotencyKey:
+		return fmt.Errorf("longer than %d bytes", maxIdempotencyKey)
+	case !utf8.ValidString(key) || strings.Contains(key, "\x00"):
+		return errors.New("not a text")
+	}
+	return nil
+}

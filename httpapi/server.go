@@ -1,0 +1,73 @@
+package httpapi
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/go-chi/chi/v5"
+)
+
+// Server answers HTTP requests and keeps the WebSocket connections. Create one
+// with [New] and run it once.
+type Server struct {
+	config      Config
+	connections *connections
+	places      places // of replays
+	pushing     budget
+	handler     http.Handler
+}
+
+// New checks the configuration, all of it, and returns a server that does
+// nothing before [Server.Run].
+func New(c Config) (*Server, error) {
+	complete, err := c.complete()
+	guard, guardErr := newGuard(complete)
+	if err := errors.Join(err, guardErr); err != nil {
+		return nil, fmt.Errorf("configure the HTTP side: %w", err)
+	}
+	s := &Server{
+		config:      complete,
+		connections: newConnections(complete),
+		places:      newPlaces(complete.MaxReplays),
+		pushing:     newBudget(complete.MaxPushing),
+	}
+	s.handler = s.routes(guard)
+	return s, nil
+}
+
+// Handler returns what answers requests, for tests. Pings, deadlines and the end
+// of connections need [Server.Run].
+func (s *Server) Handler() http.Handler { return s.handler }
+
+// routes is the table of everything that can be asked for. A protocol on
+// WebSockets is one line of its own.
+func (s *Server) routes(g *guard) http.Handler {
+	r := chi.NewRouter()
+	r.Use(g.protect)
+	r.NotFound(bare(http.StatusNotFound))
+	r.MethodNotAllowed(bare(http.StatusMethodNotAllowed))
+
+	s.protocol(r, "/subscribe_to_events", ernius{})
+
+	text := r.With(acceptsText)
+	text.With(sendsJSON).Post("/push_events", s.pushEvents)
+	text.With(sendsJSON).Post("/drop_user", s.dropUser)
+	readable(text, "/clients", s.listClients)
+	readable(r, "/livez", s.livez)
+	readable(r, "/readyz", s.readyz)
+	return r
+}
+
+// protocol adds the WebSocket of a protocol. Every method leads to it, as
+// nothing but an upgrade is of use there.
+func (s *Server) protocol(r chi.Router, path string, c codec) {
+	r.Handle(path, s.subscribe(c))
+	r.Handle(path+"/", s.subscribe(c))
+}
+
+// readable adds a page that can be asked for, also by its head alone.
+func readable(r chi.Router, path string, page http.HandlerFunc) {
+	r.Get(path, page)
+	r.Head(path, page)
+}

@@ -1,0 +1,244 @@
+package httpapi
+
+import (
+	"errors"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"example.com/notifier/notifier"
+)
+
+const (
+	// batchSize is the most bytes of small frames that are put together for one
+	// write.
+	batchSize = 64 << 10
+	// plainBatch is the same for a socket that is written by a goroutine which
+	// may have to wait, and keeps its buffer meanwhile.
+	plainBatch = 4 << 10
+	// plainWrite is the most bytes of one such write: a deadline then tells a
+	// slow peer from a dead one.
+	plainWrite = 16 << 10
+)
+
+// owner is whom a socket belongs to.
+type owner interface {
+	// spawn runs a task that it waits for, unless it is already gone.
+	spawn(task func()) bool
+	// End ends the connection.
+	End(reason notifier.Ending)
+}
+
+// socket writes what its outbox holds. Whoever queues something calls flush,
+// which writes what the kernel takes at once and never waits. Only if the kernel
+// does not take all, a goroutine is started for the rest, and ends with it.
+type socket struct {
+	outbox  notifier.Outbox
+	net     net.Conn
+	raw     syscall.RawConn // nil: it has no descriptor that could be written without waiting
+	owner   owner
+	timeout time.Duration // for the first byte of a write
+
+	gave   atomic.Uint32 // how often bytes came from the peer
+	took   atomic.Uint32 // how often the peer's socket took bytes
+	broken atomic.Bool   // nothing can be written any more: what is queued is thrown away
+}
+
+// flush writes, if nobody is writing already.
+func (s *socket) flush() {
+	if !s.outbox.Acquire() {
+		return
+	}
+	if s.broken.Load() {
+		s.discard()
+		return
+	}
+	if s.raw == nil || !s.writeNow() {
+		s.writeLater()
+	}
+}
+
+// writeNow writes what the kernel takes without waiting. It returns false if
+// something is left and the caller is still the writer.
+func (s *socket) writeNow() (emptied bool) {
+	a := attempts.Get().(*attempt)
+	defer a.release()
+	a.socket = s
+	if err := s.raw.Write(a.once); err != nil || a.failed {
+		s.fail()
+		return true
+	}
+	return a.emptied
+}
+
+// writeLater has a goroutine write the rest.
+func (s *socket) writeLater() {
+	task := s.writePlain
+	if s.raw != nil {
+		task = s.writeWaiting
+	}
+	if !s.owner.spawn(task) { // ends when the outbox is empty, or the socket broken
+		s.fail()
+	}
+}
+
+// writeWaiting writes until the outbox is empty, waiting for the kernel to take
+// more. It holds no buffer while it waits.
+func (s *socket) writeWaiting() {
+	a := attempts.Get().(*attempt)
+	defer a.release()
+	a.socket = s
+	for {
+		before := s.took.Load()
+		err := s.net.SetWriteDeadline(time.Now().Add(s.timeout))
+		if err == nil {
+			err = s.raw.Write(a.patiently)
+		}
+		// The deadline must not outlive the role of the writer: the next one
+		// may write at once, and has none.
+		err = errors.Join(err, s.net.SetWriteDeadline(time.Time{}))
+		switch {
+		case err == nil && a.emptied:
+			return
+		case a.failed:
+			s.fail()
+			return
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			if s.took.Load() == before {
+				s.owner.End(notifier.EndedBySlowness)
+			}
+		case err != nil:
+			s.fail()
+			return
+		}
+	}
+}
+
+// writePlain writes until the outbox is empty through a connection that is no
+// plain socket.
+func (s *socket) writePlain() {
+	buffer := make([]byte, plainBatch)
+	var frames [][]byte
+	for {
+		clear(frames)
+		frames = s.outbox.Next(frames[:0])
+		if len(frames) == 0 {
+			return
+		}
+		p := join(buffer, frames)
+		p = p[:min(len(p), plainWrite)]
+		_ = s.net.SetWriteDeadline(time.Now().Add(s.timeout)) // an error shows in the write
+		n, err := s.net.Write(p)
+		if n > 0 {
+			s.took.Add(1)
+		}
+		s.outbox.Wrote(n)
+		if err == nil {
+			continue
+		}
+		if errors.Is(err, os.ErrDeadlineExceeded) && n == 0 {
+			s.owner.End(notifier.EndedBySlowness)
+		} else if !errors.Is(err, os.ErrDeadlineExceeded) {
+			s.fail()
+			return
+		}
+	}
+}
+
+// fail gives the socket up. The caller is the writer; closing the connection
+// makes its reader end everything else.
+func (s *socket) fail() {
+	s.broken.Store(true)
+	_ = s.net.Close() // it is broken anyway
+	s.discard()
+}
+
+// discard takes what is queued off the outbox as if it were written, so that
+// nobody waits for it.
+func (s *socket) discard() {
+	var frames [][]byte
+	for {
+		clear(frames)
+		frames = s.outbox.Next(frames[:0])
+		if len(frames) == 0 {
+			return
+		}
+		size := 0
+		for _, frame := range frames {
+			size += len(frame)
+		}
+		s.outbox.Wrote(size)
+	}
+}
+
+// join returns the beginning of the frames as one piece: the first as it is if
+// it is alone or would fill the buffer, else as much as the buffer holds.
+func join(buffer []byte, frames [][]byte) []byte {
+	if len(frames) == 1 || len(frames[0]) >= len(buffer) {
+		return frames[0]
+	}
+	n := 0
+	for _, frame := range frames {
+		if n += copy(buffer[n:], frame); n == len(buffer) {
+			break
+		}
+	}
+	return buffer[:n]
+}
+
+// attempt is the state of writing to a descriptor, kept for reuse: its two
+// callbacks are made once, so that a write allocates nothing.
+type attempt struct {
+	socket  *socket
+	frames  [][]byte
+	emptied bool // there was nothing left, and the role of the writer is over
+	failed  bool
+	// once and patiently are called with the descriptor; to return false is to
+	// wait until it takes bytes, and be called again.
+	once, patiently func(fd uintptr) bool
+}
+
+// attempts and buffers hold what is between two uses; they are shared by all
+// servers and hold no state.
+var (
+	attempts = sync.Pool{New: func() any {
+		a := &attempt{}
+		a.once = func(fd uintptr) bool { a.write(fd); return true }
+		a.patiently = a.write
+		return a
+	}}
+	buffers = sync.Pool{New: func() any { return new([batchSize]byte) }}
+)
+
+func (a *attempt) release() {
+	a.socket, a.emptied, a.failed = nil, false, false
+	attempts.Put(a)
+}
+
+// write writes until the outbox is empty or the descriptor broken, then returns
+// true, or until the kernel takes no more for now, then false.
+func (a *attempt) write(fd uintptr) bool {
+	buffer := buffers.Get().(*[batchSize]byte)
+	defer buffers.Put(buffer)
+	for {
+		a.frames = a.socket.outbox.Next(a.frames[:0])
+		a.emptied = len(a.frames) == 0
+		if a.emptied {
+			return true
+		}
+		n, err := writeFD(fd, join(buffer[:], a.frames))
+		clear(a.frames) // the pool must not keep them alive
+		if err != nil {
+			a.failed = true
+			return true
+		}
+		if n == 0 {
+			return false
+		}
+		a.socket.took.Add(1)
+		a.socket.outbox.Wrote(n)
+	}
+}
