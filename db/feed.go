@@ -15,8 +15,9 @@ import (
 type Hub interface {
 	// Start says where live begins.
 	Start(p notifier.Position)
-	// Publish takes the next page. It must not wait for clients.
-	Publish(p notifier.Page)
+	// Publish takes the next page. It must not wait for clients, and fails only
+	// if the context ends.
+	Publish(ctx context.Context, p notifier.Page) error
 }
 
 const (
@@ -148,9 +149,9 @@ func (f *feed) begin(ctx context.Context, r *reader) error {
 // read takes what has been committed since the last time to the hub. tailFree
 // says whether at its beginning nobody was about to commit silently.
 func (f *feed) read(ctx context.Context, r *reader) (found, tailFree bool, err error) {
-	publish := func(p notifier.Page) {
+	publish := func(p notifier.Page) error {
 		found = found || len(p.Events) > 0
-		f.hub.Publish(p)
+		return f.hub.Publish(ctx, p)
 	}
 	if f.at.point.After > 0 { // the connection broke inside a batch
 		if err := r.batch(ctx, &f.at, publish); err != nil {

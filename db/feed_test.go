@@ -22,14 +22,14 @@ type log struct {
 	pages  []notifier.Page
 }
 
-func newLog() *log { return &log{Hub: notifier.NewHub()} }
+func newLog() *log { return &log{Hub: notifier.NewHub(notifier.AccessConfig{})} }
 
-func (l *log) Publish(p notifier.Page) {
+func (l *log) Publish(ctx context.Context, p notifier.Page) error {
 	l.mu.Lock()
 	l.events = append(l.events, p.Events...)
 	l.pages = append(l.pages, p)
 	l.mu.Unlock()
-	l.Hub.Publish(p)
+	return l.Hub.Publish(ctx, p)
 }
 
 func (l *log) seen() []*notifier.Event {

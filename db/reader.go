@@ -103,11 +103,15 @@ func startAt(p notifier.Position) progress {
 // and moves the progress on with each, so that after an error the rest can be
 // read by another connection. The last page is always yielded, even an empty
 // one, unless nothing has changed at all.
-func (r *reader) batch(ctx context.Context, at *progress, yield func(notifier.Page)) error {
+func (r *reader) batch(ctx context.Context, at *progress, yield func(notifier.Page) error) error {
 	from, to := at.point.From, at.point.To
 	b := newBatchReader(r, at.point)
 	for {
 		p, err := b.next(ctx)
+		if err != nil {
+			return err
+		}
+		controls, err := b.controls(ctx, p)
 		if err != nil {
 			return err
 		}
@@ -116,13 +120,15 @@ func (r *reader) batch(ctx context.Context, at *progress, yield func(notifier.Pa
 		}
 		if p.more {
 			at.point.After = b.after
-			yield(notifier.Page{From: from, To: to, Events: p.events})
+			if err := yield(notifier.Page{From: from, To: to, Events: p.events, Controls: controls}); err != nil {
+				return err
+			}
 			continue
 		}
 		reached := to.Lowered(at.largest)
 		at.point = notifier.Point{From: reached, To: reached}
 		if len(p.events) > 0 || b.resumed || b.pages > 1 || !reached.Equal(from) {
-			yield(notifier.Page{From: from, To: reached, Events: p.events, Last: true})
+			return yield(notifier.Page{From: from, To: reached, Events: p.events, Controls: controls, Last: true})
 		}
 		return nil
 	}
