@@ -25,7 +25,7 @@ var readControls = pageSQL("read_controls", `
 	LIMIT $5::int`, "id")
 
 // maxControls is how many control events of one batch are looked at one by one.
-const maxControls = 10_000
+const maxControls = 100_000
 
 // controls returns the control events of the whole batch with its first page,
 // because what they say of access holds for every event of it.
@@ -38,7 +38,7 @@ func (b *batchReader) controls(ctx context.Context, first page) ([]*notifier.Eve
 	}
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	rows, err := b.conn.Query(ctx, readControls, b.db.config.MaxPayload, 16*pageBytes, b.first, b.past, maxControls)
+	rows, err := b.conn.Query(ctx, readControls, b.db.config.MaxPayload, 64*pageBytes, b.first, b.past, maxControls)
 	if err != nil {
 		return nil, fmt.Errorf("read control events: %w", err)
 	}

@@ -111,7 +111,7 @@ func (h *Hub) judgeLocked(sub *Subscription, e *Event, now time.Time) (judgement
 		return denied, Question{}
 	}
 	q := questionOf(sub.viewer.User, e)
-	if len(h.changes) > 0 && withheld(h.changes, q, e) {
+	if h.changes.withhold(q, e) {
 		return denied, Question{}
 	}
 	v, ok := sub.reader.verdicts[q.scope()]
@@ -127,15 +127,15 @@ func (h *Hub) judgeLocked(sub *Subscription, e *Event, now time.Time) (judgement
 // applyLocked forgets what a batch's changes of access have made doubtful and
 // returns the subscriptions whose own permit must be asked for again. From now
 // on only verdicts count that know of the changes.
-func (h *Hub) applyLocked(changes []change, to Position) []*Subscription {
-	h.changes = changes
-	if len(changes) == 0 {
+func (h *Hub) applyLocked(all changes, to Position) []*Subscription {
+	h.changes = all
+	if len(all.list) == 0 {
 		return nil
 	}
 	h.floor = to
 	var doubtful []*Subscription
-	for i := range changes {
-		c := &changes[i]
+	for i := range all.list {
+		c := &all.list[i]
 		if c.user == nil {
 			for _, r := range h.users {
 				doubtful = r.reconsider(c, doubtful)

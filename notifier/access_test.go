@@ -218,7 +218,7 @@ func TestHub_ChangesThatSayLittleWithholdMore(t *testing.T) {
 	broken := change(notifier.ControlAccessRevoked, "", "", 20, "nonsense")
 	publishPage(t, h, notifier.Page{Events: []*notifier.Event{
 		in("d", 10, 10), broken, in("d", 21, 13),
-		change(notifier.ControlAccessChanged, "", "", 30, "30:30:"), in("d", 31, 15),
+		change(notifier.ControlAccessChanged, "", "", 30, "30:30:"), in("d", 25, 14), in("d", 31, 15),
 	}})
 	wantFrames(t, "a", a, "15")
 }

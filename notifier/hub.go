@@ -30,7 +30,7 @@ type Hub struct {
 	users       map[string]*reader
 	// floor is where access has changed last: older verdicts don't count.
 	floor   Position
-	changes []change // of the batch that is being published
+	changes changes // of the batch that is being published
 
 	// Only the feeding goroutine uses these, under mu.
 	candidates []*Subscription
@@ -58,7 +58,7 @@ func (h *Hub) Start(p Position) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.point = Point{From: p, To: p}
-	h.floor, h.changes = p, nil
+	h.floor, h.changes = p, changes{}
 	for _, r := range h.users {
 		r.verdicts = nil
 	}

@@ -21,7 +21,7 @@ var errStalePolicy = errors.New("the policy answered as of a position that is to
 func (h *Hub) Publish(ctx context.Context, p Page) error {
 	if h.access.Policy != nil && len(p.Controls) > 0 {
 		h.mu.Lock()
-		doubtful := h.applyLocked(changesOf(p.Controls), p.To)
+		doubtful := h.applyLocked(newChanges(p.Controls), p.To)
 		h.mu.Unlock()
 		err := h.insist(ctx, func() error { return h.recheck(ctx, doubtful) })
 		if err != nil {
@@ -99,7 +99,7 @@ func (h *Hub) deliver(p Page, next int) (int, []Question) {
 	}
 	if p.Last {
 		h.point = Point{From: p.To, To: p.To}
-		h.changes = nil
+		h.changes = changes{}
 	}
 	return next, nil
 }
