@@ -85,9 +85,9 @@ COMMENT ON TABLE notifier.idempotency_keys IS 'The keys of stored pushes: a push
 -- so that the reader whom the bell woke sees that somebody is still in flight, and reads again.
 -- The tail comes first. With the gate first, a silent transaction could be between the two locks while the ringer
 -- ends and the reader finds the tail free: nobody would look again.
--- Everything is qualified, the operators too, in place of SET search_path, which would cost each commit; and only
--- pg_catalog is named, because the committing role need not have any right on the schema (it may write through a view).
--- There is no EXCEPTION block: it would cost each commit a subtransaction.
+-- Here and in first_in_transaction everything is qualified, the operators too, in place of SET search_path, which
+-- would cost each commit; and only pg_catalog is named, because the committing role need not have any right on the
+-- schema (it may write through a view). There is no EXCEPTION block: it would cost each commit a subtransaction.
 -- +goose StatementBegin
 CREATE FUNCTION notifier.ring() RETURNS trigger
 LANGUAGE plpgsql AS $$
@@ -96,9 +96,9 @@ DECLARE
     gate CONSTANT boolean := pg_catalog.pg_try_advisory_xact_lock(1853059945, 2);
 BEGIN
     IF gate OR NOT tail THEN
-        -- A full queue fails the commit: well before that, stay silent. The reader's poll finds the rows.
+        -- A full queue would fail the commit: well before that, stay silent. The readers' poll finds the rows.
         IF pg_catalog.pg_notification_queue_usage() OPERATOR(pg_catalog.<) 0.5::pg_catalog.float8 THEN
-            PERFORM pg_catalog.pg_notify('notifier', '');
+            NOTIFY notifier;
         END IF;
     END IF;
     RETURN NULL;
@@ -107,20 +107,30 @@ $$;
 -- +goose StatementEnd
 COMMENT ON FUNCTION notifier.ring() IS 'Wakes the readers at the end of a transaction, without making other writers wait.';
 
--- WHEN is not deferred: it runs with each row, and lets only a transaction's first one queue the trigger. The mark is
--- local to the transaction, and a savepoint rolled back takes it along with the row that set it.
--- CASE, because AND and OR promise no order.
+-- True for the first row of a transaction. The mark is local to the transaction, and a savepoint that is rolled back
+-- takes it along with the row that set it. CASE, because AND and OR promise no order.
+-- +goose StatementBegin
+CREATE FUNCTION notifier.first_in_transaction() RETURNS boolean
+LANGUAGE plpgsql AS $$
+BEGIN
+    RETURN CASE
+        WHEN pg_catalog.current_setting('notifier.doorbell', true) OPERATOR(pg_catalog.=) 'queued' THEN false
+        WHEN pg_catalog.current_setting('notifier.doorbell', true) OPERATOR(pg_catalog.=) 'off' THEN false
+        ELSE pg_catalog.set_config('notifier.doorbell', 'queued', true) IS NOT NULL
+    END;
+END
+$$;
+-- +goose StatementEnd
+COMMENT ON FUNCTION notifier.first_in_transaction() IS 'Whether the doorbell has yet to be queued in this transaction.';
+
+-- WHEN is not deferred: it is asked with each row, and lets only the first one queue the trigger, so that a bulk
+-- insert keeps no list of its rows. It is a function, because Postgres parses the condition anew with each statement:
+-- written out here it took more than the insert itself (101,000 against 96,000 instructions; the call takes 32,000).
 CREATE CONSTRAINT TRIGGER doorbell
     AFTER INSERT ON notifier.events
     DEFERRABLE INITIALLY DEFERRED
     FOR EACH ROW
-    WHEN (
-        CASE pg_catalog.current_setting('notifier.doorbell', true)
-            WHEN 'queued' THEN false
-            WHEN 'off' THEN false
-            ELSE pg_catalog.set_config('notifier.doorbell', 'queued', true) = 'queued'
-        END
-    )
+    WHEN (notifier.first_in_transaction())
     EXECUTE FUNCTION notifier.ring();
 
 -- For the reader: false means that a silent transaction is in flight. Call it in a transaction of its own, ended at
@@ -177,6 +187,8 @@ COMMENT ON FUNCTION notifier.drop_user(text, text) IS 'Orders every server to cl
 REVOKE ALL ON SCHEMA notifier FROM PUBLIC;
 REVOKE ALL ON ALL TABLES IN SCHEMA notifier FROM PUBLIC;
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA notifier FROM PUBLIC;
+-- Whoever inserts evaluates the trigger's condition (that includes roles that write through a view).
+GRANT EXECUTE ON FUNCTION notifier.first_in_transaction() TO PUBLIC;
 
 -- A publisher may add events and see none. The id, the transaction and the control column are not its own:
 -- an event with a forged transaction would be lost, or read again for ever.
@@ -199,6 +211,7 @@ DROP FUNCTION notifier.try_tail();
 DROP TABLE notifier.idempotency_keys;
 DROP TABLE notifier.positions;
 DROP TABLE notifier.events;
+DROP FUNCTION notifier.first_in_transaction();
 DROP FUNCTION notifier.ring();
 REVOKE ALL ON notifier.goose_db_version FROM notifier_publisher, notifier_server;
 REVOKE ALL ON SCHEMA notifier FROM notifier_publisher, notifier_server;

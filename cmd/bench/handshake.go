@@ -1,0 +1,101 @@
+//go:build linux
+
+package main
+
+import (
+	"bufio"
+	"context"
+	"crypto/sha1"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// handshakeKey is what all clients send: nobody is to be kept apart by it.
+	handshakeKey     = "bm90aWZpZXIgYmVuY2ggMQ=="
+	handshakeGUID    = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11" // RFC 6455, 1.3
+	handshakeTimeout = 30 * time.Second
+)
+
+// handshakeAnswer is what proves that a server speaks WebSocket.
+func handshakeAnswer(key string) string {
+	sum := sha1.Sum([]byte(key + handshakeGUID))
+	return base64.StdEncoding.EncodeToString(sum[:])
+}
+
+// subscribe connects to a server and announces a client to it. It returns a
+// socket that nobody else looks after, not the runtime's poller either.
+func subscribe(ctx context.Context, address, accessID string) (fd int, err error) {
+	dialer := net.Dialer{Timeout: handshakeTimeout}
+	conn, err := dialer.DialContext(ctx, "tcp4", address)
+	if err != nil {
+		return -1, err
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(handshakeTimeout)); err != nil {
+		return -1, fmt.Errorf("set deadline: %w", err)
+	}
+	if err := upgrade(conn, address); err != nil {
+		return -1, fmt.Errorf("upgrade: %w", err)
+	}
+	if err := announce(conn, accessID); err != nil {
+		return -1, fmt.Errorf("announce: %w", err)
+	}
+	return detach(conn.(*net.TCPConn))
+}
+
+func upgrade(conn net.Conn, address string) error {
+	_, err := fmt.Fprintf(conn, "GET /subscribe_to_events HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %s\r\n\r\n", address, handshakeKey)
+	if err != nil {
+		return err
+	}
+	buffered := bufio.NewReaderSize(conn, 512)
+	response, err := http.ReadResponse(buffered, nil)
+	if err != nil {
+		return err
+	}
+	switch {
+	case response.StatusCode != http.StatusSwitchingProtocols:
+		return fmt.Errorf("server answered %s", response.Status)
+	case response.Header.Get("Sec-WebSocket-Accept") != handshakeAnswer(handshakeKey):
+		return errors.New("server did not prove that it speaks WebSocket")
+	case buffered.Buffered() > 0:
+		return errors.New("server spoke before the client") // and we would lose what it said
+	}
+	return nil
+}
+
+// announce asks for everything of one access_id.
+func announce(conn net.Conn, accessID string) error {
+	text, err := json.Marshal(map[string]any{"access_id": accessID, "timestamp": 0})
+	if err != nil {
+		return err
+	}
+	_, err = conn.Write(appendClient(nil, opText, text))
+	return err
+}
+
+// detach duplicates the connection's descriptor, so that closing the connection
+// leaves the socket, non-blocking as it is.
+func detach(conn *net.TCPConn) (fd int, err error) {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return -1, err
+	}
+	var dupErr error
+	err = raw.Control(func(own uintptr) {
+		fd, dupErr = unix.FcntlInt(own, unix.F_DUPFD_CLOEXEC, 0)
+	})
+	if err := errors.Join(err, dupErr); err != nil {
+		return -1, fmt.Errorf("duplicate descriptor: %w", err)
+	}
+	return fd, nil
+}

@@ -1,0 +1,113 @@
+//go:build linux
+
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+)
+
+// options say what is measured, and how long.
+type options struct {
+	only        []string // letters of sections; empty: all
+	rounds      int
+	dir         string // where the cluster goes; "": the system's folder for such things
+	postgresBin string // "": found
+	notifier    string // the program; "": built
+
+	writers      []int
+	commitRun    time.Duration // length of one run of (a)
+	bulkRows     int
+	subscribers  int // of (b) and (c)
+	latencyRun   time.Duration
+	pacedEvents  int // events a paced run of (c) sends to each subscriber
+	flatEvents   int // the same, flat out; a multiple of listRows
+	idle         int // subscribers of (d)
+	settle       time.Duration
+	memoryRounds int
+}
+
+// standard is the length that figures are published of.
+func standard() options {
+	return options{
+		rounds: 3, memoryRounds: 1,
+		writers: []int{1, 8, 32}, commitRun: 10 * time.Second, bulkRows: 100_000,
+		subscribers: 1000, latencyRun: 10 * time.Second,
+		pacedEvents: 500, flatEvents: 12_000,
+		idle: 10_000, settle: 45 * time.Second,
+	}
+}
+
+// shorten makes a run that shows whether everything works, within a minute. Its
+// figures are rough.
+func (o *options) shorten() {
+	o.rounds = 1
+	o.commitRun = time.Second
+	o.latencyRun = 2 * time.Second
+	o.pacedEvents = 100
+	o.flatEvents = 3000
+	o.idle = 2000
+	o.settle = 3 * time.Second
+}
+
+func parseOptions(args []string, errors io.Writer) (options, error) {
+	o := standard()
+	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
+	flags.SetOutput(errors)
+	quick := flags.Bool("quick", false, "rough figures in less than a minute")
+	only := flags.String("only", "", "sections to run, such as a,c: a commits, b latency, c fanout, d memory")
+	rounds := flags.Int("rounds", 0, "rounds of each comparison (default 3)")
+	seconds := flags.Duration("run", 0, "length of one run of a and b (default 10s)")
+	settle := flags.Duration("settle", 0, "idle time before memory is read (default 45s)")
+	flags.StringVar(&o.dir, "dir", "", "folder on a disk for the cluster")
+	flags.StringVar(&o.postgresBin, "postgres-bin", "", "folder of the PostgreSQL programs (default: looked for)")
+	flags.StringVar(&o.notifier, "notifier", "", "notifier program to measure (default: built)")
+	if err := flags.Parse(args); err != nil {
+		return o, err
+	}
+	if *quick {
+		o.shorten()
+	}
+	override(&o.rounds, *rounds)
+	override(&o.commitRun, *seconds)
+	override(&o.latencyRun, *seconds)
+	override(&o.settle, *settle)
+	return o, o.choose(*only, flags.Args())
+}
+
+// override sets what a flag was given for.
+func override[T ~int | ~int64](target *T, value T) {
+	if value > 0 {
+		*target = value
+	}
+}
+
+// choose reads the list of sections.
+func (o *options) choose(only string, rest []string) error {
+	if len(rest) > 0 {
+		return fmt.Errorf("unknown argument %q", rest[0])
+	}
+	if only == "" {
+		return nil
+	}
+	known := func(letter string) bool {
+		return slices.ContainsFunc(sections(), func(s section) bool { return s.letter == letter })
+	}
+	o.only = strings.Split(only, ",")
+	for _, letter := range o.only {
+		if !known(letter) {
+			return fmt.Errorf("-only %s: %w", only, errors.New("sections are a, b, c and d"))
+		}
+	}
+	return nil
+}
+
+// wants reports whether a section is to be run.
+func (o *options) wants(letter string) bool {
+	return len(o.only) == 0 || slices.Contains(o.only, letter)
+}

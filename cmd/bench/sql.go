@@ -1,0 +1,67 @@
+//go:build linux
+
+package main
+
+// What an application would write; see the package's documentation.
+const (
+	// silence turns the doorbell off as no session can notice: the trigger does
+	// not run at all.
+	silence = `ALTER TABLE notifier.events DISABLE TRIGGER doorbell`
+
+	// naiveDoorbell is what one would write at first.
+	naiveDoorbell = `
+CREATE FUNCTION public.naive() RETURNS trigger
+LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM pg_notify('naive', NEW.id::text);
+	RETURN NULL;
+END
+$$;
+CREATE TRIGGER naive
+	AFTER INSERT ON notifier.events
+	FOR EACH ROW
+	EXECUTE FUNCTION public.naive()`
+
+	listenNaive = `LISTEN naive`
+
+	// insertRow is a transaction of one row, once for pgbench and once for pgx.
+	insertRowPgbench = `INSERT INTO notifier.events (type, key, recipient, payload) VALUES ('bench', 'k', :client_id, '{"n": 1}');`
+	insertRow        = `INSERT INTO notifier.events (type, key, recipient, payload) VALUES ('bench', 'k', $1::text, '{"n": 1}')`
+
+	insertBulk = `
+INSERT INTO notifier.events (type, key, recipient, payload)
+SELECT 'bench', 'k', (n % 32)::text, '{"n": 1}'
+FROM generate_series(1, $1::int) AS n`
+
+	countRows = `SELECT count(*) FROM notifier.events`
+
+	// insertNumbered is one event whose payload is its number, as a JSON string
+	// of numberDigits digits.
+	insertNumbered = `
+INSERT INTO notifier.events (type, recipient, payload)
+VALUES ('message', $1::text, to_json(lpad($2::bigint::text, 14, '0')))`
+
+	// insertList is such events from one number to another.
+	insertList = `
+INSERT INTO notifier.events (type, recipient, payload)
+SELECT 'message', $1::text, to_json(lpad(n::text, 14, '0'))
+FROM generate_series($2::bigint, $3::bigint) AS n
+ORDER BY n`
+
+	// insertForEach is the same event for many recipients.
+	insertForEach = `
+INSERT INTO notifier.events (type, recipient, payload)
+SELECT 'message', recipient, to_json(lpad($2::bigint::text, 14, '0'))
+FROM unnest($1::text[]) AS recipient`
+
+	showDurability = `
+SELECT string_agg(name || ' ' || setting, ', ' ORDER BY name)
+FROM pg_settings
+WHERE name IN ('fsync', 'synchronous_commit', 'full_page_writes')`
+)
+
+// emptyLog makes every run begin alike: an empty table, and the write-ahead
+// log's full-page images due.
+func emptyLog() []string {
+	return []string{`TRUNCATE notifier.events`, `CHECKPOINT`}
+}

@@ -1,0 +1,122 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"strings"
+
+	"example.com/notifier/db"
+	"example.com/notifier/httpapi"
+)
+
+// serverConfig is what serve and dev have in common.
+type serverConfig struct {
+	logConfig
+	addresses []string
+	db        db.Config
+	http      httpapi.Config
+}
+
+func (c *serverConfig) define(s *settings, address string) {
+	define(s, "addr", "list", address, "where to listen: host:port, several with commas", &c.addresses, parseAddresses)
+	define(s, "allowed-origins", "list", "", "web pages of other hosts that may connect in anonymous mode: scheme://host, null, *",
+		&c.http.AllowedOrigins, parseOrigins)
+	define(s, "allowed-hosts", "list", "", "names by which this server may be called in anonymous mode, besides loopback and IP addresses",
+		&c.http.AllowedHosts, parseList)
+	define(s, "drain", "duration", "10s", "time over which connections are closed when the server stops", &c.http.Drain, parseDuration)
+	c.defineLog(s)
+	c.defineReading(s)
+	c.defineLimits(s)
+	c.defineTimes(s)
+}
+
+func (c *serverConfig) defineLog(s *settings) { c.logConfig.define(s) }
+
+func (c *serverConfig) defineReading(s *settings) {
+	define(s, "retention", "duration", "7d", "how long events are kept at least", &c.db.Retention, parseDuration)
+	define(s, "max-payload", "size", "1MiB", "a larger payload goes out as null", &c.db.MaxPayload, parseSize[int])
+	define(s, "listen", "on|off", "on", "LISTEN for the doorbell; off: poll only, for poolers and serverless databases",
+		&c.db.PollOnly, func(text string) (bool, error) {
+			on, err := parseSwitch(text)
+			return !on, err
+		})
+	define(s, "poll-interval", "duration", "auto", "how often to read although nobody rang; auto: 5s, or 250ms with --listen=off",
+		&c.db.PollInterval, parseInterval)
+	define(s, "max-conns", "number", "16", "connections to the database, besides the one that listens", &c.db.MaxConns, parseCount)
+}
+
+func (c *serverConfig) defineLimits(s *settings) {
+	h := &c.http
+	define(s, "max-body", "size", "16MiB", "largest body of a push", &h.MaxBody, parseSize[int64])
+	define(s, "max-list", "number", "100000", "most events in a push", &h.MaxList, parseCount)
+	define(s, "max-pushing", "size", "64MiB", "all bodies of pushes that are being taken at once", &h.MaxPushing, parseSize[int64])
+	define(s, "max-message", "size", "64KiB", "largest message of a client on a WebSocket", &h.MaxMessage, parseSize[int64])
+	define(s, "max-connections", "number", "50000", "WebSockets open at once", &h.MaxConnections, parseCount)
+	define(s, "max-replays", "number", "32", "replays that read at once; others wait", &h.MaxReplays, parseCount)
+	define(s, "outbox-events", "number", "4096", "events that may wait for one client", &h.Outbox.Events, parseCount)
+	define(s, "outbox-bytes", "size", "8MiB", "their bytes", &h.Outbox.Bytes, parseSize[int])
+	define(s, "send-buffer", "size", "128KiB", "send buffer of a socket in the kernel", &h.SendBuffer, parseSize[int])
+}
+
+func (c *serverConfig) defineTimes(s *settings) {
+	h := &c.http
+	define(s, "request-timeout", "duration", "1m", "time for a request to arrive, with its body", &h.RequestTimeout, parseDuration)
+	define(s, "first-message", "duration", "10s", "time for a client to say what it wants", &h.FirstMessage, parseDuration)
+	define(s, "ping-interval", "duration", "30s", "time between two pings of a connection", &h.PingInterval, parseDuration)
+	define(s, "write-timeout", "duration", "30s", "time a socket may take no byte of what waits for it", &h.WriteTimeout, parseDuration)
+	define(s, "close-timeout", "duration", "5s", "time for a connection's last frames, and for the client's answer to its close",
+		&h.CloseTimeout, parseDuration)
+}
+
+// problems tells what no single setting can know.
+func (c *serverConfig) problems() []error {
+	if c.http.MaxPushing < c.http.MaxBody {
+		return []error{named("max-pushing", "is less than --max-body: no such body could be taken")}
+	}
+	return nil
+}
+
+// parseAddresses reads a list of host:port; an empty host is every address.
+func parseAddresses(text string) ([]string, error) {
+	list, _ := parseList(text)
+	if len(list) == 0 {
+		return nil, errEmpty
+	}
+	var problems []error
+	for _, address := range list {
+		problems = append(problems, checkAddress(address))
+	}
+	return list, errors.Join(problems...)
+}
+
+func checkAddress(address string) error {
+	if strings.HasPrefix(address, "tls://") {
+		return fmt.Errorf("%q: TLS is not there yet; put a proxy in front", address)
+	}
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return fmt.Errorf("%q is not host:port", address)
+	}
+	if _, err := parsePort(port); err != nil {
+		return fmt.Errorf("%q: %w", address, err)
+	}
+	return nil
+}
+
+// parseOrigins reads a list of origins as a browser sends them.
+func parseOrigins(text string) ([]string, error) {
+	list, _ := parseList(text)
+	var problems []error
+	for _, origin := range list {
+		if origin == "null" || origin == "*" {
+			continue
+		}
+		u, err := url.Parse(origin)
+		if err != nil || u.Scheme == "" || u.Host == "" || u.Path != "" || u.RawQuery != "" || u.User != nil {
+			problems = append(problems, fmt.Errorf("%q is neither scheme://host[:port], nor null, nor *", origin))
+		}
+	}
+	return list, errors.Join(problems...)
+}

@@ -1,0 +1,72 @@
+package main
+
+import (
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "example.com/notifier"
+
+// TestLayers guards the arrows between the packages: each list names what a
+// package, with all it stands on, must do without.
+func TestLayers(t *testing.T) {
+	t.Parallel()
+	const (
+		pgx       = "github.com/jackc/pgx/v5"
+		websocket = "github.com/coder/websocket"
+		chi       = "github.com/go-chi/chi/v5"
+		goose     = "github.com/pressly/goose/v3"
+		cobra     = "github.com/spf13/cobra"
+		embedding = "github.com/fergusstrange/embedded-postgres"
+	)
+	for name, forbidden := range map[string][]string{
+		"httpapi":        {module + "/db", module + "/migrations", module + "/cmd", pgx, goose, cobra, "database/sql"},
+		"httpapi/client": {module + "/db", module + "/migrations", module + "/cmd", pgx, goose, cobra, chi, "database/sql"},
+		"db":             {module + "/httpapi", module + "/migrations", module + "/cmd", websocket, chi, goose, cobra},
+		"db/demo":        {module + "/httpapi", module + "/migrations", module + "/cmd", websocket, chi, goose, cobra},
+		"db/embedded":    {module + "/httpapi", module + "/migrations", module + "/cmd", websocket, chi, goose, cobra},
+		"migrations":     {module + "/httpapi", module + "/db", module + "/notifier", module + "/cmd", websocket, chi, cobra, embedding},
+		"cmd/notifier": {
+			module + "/db/dbtest", module + "/testcontainers",
+			"go.uber.org/goleak", "github.com/google/go-cmp", "github.com/testcontainers",
+		},
+	} {
+		for _, dependency := range dependencies(t, module+"/"+name) {
+			if i := slices.IndexFunc(forbidden, under(dependency)); i >= 0 {
+				t.Errorf("%s stands on %s, and must not on %s", name, dependency, forbidden[i])
+			}
+		}
+	}
+}
+
+// TestLayers_CoreIsStandardLibrary: the core can be tested on fake time because
+// it knows no technology.
+func TestLayers_CoreIsStandardLibrary(t *testing.T) {
+	t.Parallel()
+	for _, dependency := range dependencies(t, module+"/notifier") {
+		if first, _, _ := strings.Cut(dependency, "/"); strings.Contains(first, ".") && dependency != module+"/notifier" {
+			t.Errorf("notifier stands on %s", dependency)
+		}
+		if slices.Contains([]string{"net", "net/http", "database/sql"}, dependency) {
+			t.Errorf("notifier stands on %s: sockets and SQL belong elsewhere", dependency)
+		}
+	}
+}
+
+// dependencies lists what a package imports, directly or not; the standard
+// library's own vendored packages are left out.
+func dependencies(t *testing.T, name string) []string {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", name).Output()
+	if err != nil {
+		t.Fatalf("list the dependencies of %s: %v", name, err)
+	}
+	return slices.DeleteFunc(strings.Fields(string(out)), func(path string) bool { return strings.HasPrefix(path, "vendor/") })
+}
+
+// under tells of a path whether a package is it or lies under it.
+func under(dependency string) func(string) bool {
+	return func(path string) bool { return dependency == path || strings.HasPrefix(dependency, path+"/") }
+}

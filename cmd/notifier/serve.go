@@ -1,0 +1,87 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"example.com/notifier/db"
+	"example.com/notifier/migrations"
+	"github.com/spf13/cobra"
+)
+
+type serveConfig struct {
+	serverConfig
+	databaseConfig
+	migrate bool
+}
+
+func (a *app) serveCommand() *cobra.Command {
+	command := &cobra.Command{
+		Use:   "serve",
+		Short: "Run a server on a database",
+		Long: "serve follows the log in a Postgres database and serves it to subscribers, until SIGTERM or SIGINT.\n\n" +
+			"It needs --database-url, a schema brought up by 'notifier migrate up' (or --migrate), and, as there is no\n" +
+			"authentication yet, --anonymous.",
+		Args: cobra.NoArgs,
+	}
+	var c serveConfig
+	s := newSettings(command)
+	c.databaseConfig.define(s)
+	defineSwitch(s, "migrate", "bring the schema up first", &c.migrate)
+	defineSwitch(s, "anonymous", "let everybody who reaches the server do everything", &c.http.Anonymous)
+	c.serverConfig.define(s, ":8080")
+	s.check = func() []error { return append(c.databaseConfig.problems(), c.problems()...) }
+	command.RunE = func(command *cobra.Command, _ []string) error {
+		if err := s.resolve(a.getenv); err != nil {
+			return err
+		}
+		a.logger = c.newLogger(a.err)
+		return serve(command.Context(), c, a.logger)
+	}
+	return command
+}
+
+func (c *serveConfig) problems() []error {
+	problems := c.serverConfig.problems()
+	if !c.http.Anonymous {
+		problems = append(problems, named("anonymous", "is off, and there is no other way yet to tell who a client is: "+
+			"nobody could be let in; turn it on where everybody who reaches the server may read and publish everything"))
+	}
+	return problems
+}
+
+// serve runs a server on a database that somebody else runs.
+func serve(ctx context.Context, c serveConfig, logger *slog.Logger) error {
+	c.db.URL, c.db.ListenURL = c.url, c.listenURL
+	if c.db.URL == "" {
+		c.db.URL = c.direct()
+	}
+	if c.migrate {
+		if err := migrations.Up(ctx, c.direct(), logger); err != nil {
+			return err
+		}
+	}
+	s, err := openServer(ctx, c.serverConfig, logger)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	return s.run(ctx, func() {})
+}
+
+// checkSchema refuses a schema that is older than this binary needs.
+func checkSchema(ctx context.Context, database *db.DB) error {
+	version, err := database.SchemaVersion(ctx)
+	if err != nil {
+		return err
+	}
+	if needed := migrations.Required(); version < needed {
+		return fmt.Errorf("the database's schema has version %d, this notifier needs %d: "+
+			"run 'notifier migrate up', or 'notifier serve --migrate'", version, needed)
+	}
+	return nil
+}
+
+var errStopped = errors.New("the server stops")

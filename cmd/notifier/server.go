@@ -1,0 +1,119 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"example.com/notifier/db"
+	"example.com/notifier/httpapi"
+	"example.com/notifier/notifier"
+	"golang.org/x/sync/errgroup"
+)
+
+// server is one instance: a database, the hub that is fed from it, and the HTTP
+// side with its listeners.
+type server struct {
+	logger    *slog.Logger
+	database  *db.DB
+	hub       *notifier.Hub
+	http      *httpapi.Server
+	listeners []net.Listener
+}
+
+// openServer connects to the database and takes the addresses, so that whatever
+// is wrong shows before anything runs.
+func openServer(ctx context.Context, c serverConfig, logger *slog.Logger) (_ *server, err error) {
+	s := &server{logger: logger, hub: notifier.NewHub()}
+	defer func() {
+		if err != nil {
+			s.close()
+		}
+	}()
+	c.db.Logger = logger
+	if s.database, err = db.Open(ctx, c.db); err != nil {
+		return nil, err
+	}
+	if err = checkSchema(ctx, s.database); err != nil {
+		return nil, err
+	}
+	c.http.Hub, c.http.Store, c.http.Ready, c.http.Logger = s.hub, s.database, s.database.Ready, logger
+	if s.http, err = httpapi.New(c.http); err != nil {
+		return nil, err
+	}
+	for _, address := range c.addresses {
+		var l net.Listener
+		if l, err = (&net.ListenConfig{}).Listen(ctx, "tcp", address); err != nil {
+			return nil, fmt.Errorf("listen on %q: %w", address, err)
+		}
+		s.listeners = append(s.listeners, l)
+	}
+	return s, nil
+}
+
+// close gives back what open took; run has closed the listeners by then.
+func (s *server) close() {
+	for _, l := range s.listeners {
+		l.Close()
+	}
+	if s.database != nil {
+		s.database.Close()
+	}
+}
+
+// run serves until ctx ends, then shuts down in order: the HTTP side drains its
+// connections while the feed still runs, so that nobody misses what was
+// committed before; then the feed and retention stop. A feed that fails stops
+// everything too. ready is called once clients can be served.
+func (s *server) run(ctx context.Context, ready func()) error {
+	behind, stop := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer stop(errStopped)
+	group, failed := errgroup.WithContext(behind)
+	group.Go(func() error { return s.background("feed", s.database.Feed(failed, s.hub), failed) }) // ends with failed
+	group.Go(func() error { return s.background("retention", s.database.Retain(failed), failed) }) // ends with failed
+
+	group.Go(func() error { s.whenReady(failed, ready); return nil }) // ends with failed
+
+	front, stopFront := context.WithCancelCause(ctx)
+	defer stopFront(errStopped)
+	release := context.AfterFunc(failed, func() { stopFront(errStopped) })
+	defer release()
+
+	for _, l := range s.listeners {
+		s.logger.Info("listening", "address", l.Addr().String())
+	}
+	err := s.http.Run(front, s.listeners...)
+	s.logger.Info("stopping", "cause", context.Cause(front))
+	stop(errStopped)
+	return errors.Join(err, group.Wait())
+}
+
+// background words the end of what runs behind the HTTP side: one that was
+// asked for is no error.
+func (s *server) background(what string, err error, asked context.Context) error {
+	if asked.Err() != nil {
+		return nil
+	}
+	if err == nil {
+		return fmt.Errorf("%s ended by itself", what)
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}
+
+// whenReady asks until the feed follows the log: that takes milliseconds.
+func (s *server) whenReady(ctx context.Context, ready func()) {
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for s.database.Ready() != nil {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+	s.logger.Info("ready")
+	ready()
+}

@@ -1,0 +1,156 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// The parsers of settings. None quotes a text that could hold a password.
+
+func parseText(text string) (string, error) { return text, nil }
+
+func parseBool(text string) (bool, error) {
+	value, err := strconv.ParseBool(text)
+	if err != nil {
+		return false, fmt.Errorf("%q is neither true nor false", text)
+	}
+	return value, nil
+}
+
+// parseSwitch understands on and off besides the usual words.
+func parseSwitch(text string) (bool, error) {
+	switch text {
+	case "on":
+		return true, nil
+	case "off":
+		return false, nil
+	}
+	value, err := strconv.ParseBool(text)
+	if err != nil {
+		return false, fmt.Errorf("%q is neither on nor off", text)
+	}
+	return value, nil
+}
+
+func oneOf(choices ...string) func(string) (string, error) {
+	return func(text string) (string, error) {
+		if !slices.Contains(choices, text) {
+			return "", fmt.Errorf("%q is none of %s", text, strings.Join(choices, ", "))
+		}
+		return text, nil
+	}
+}
+
+func parseLevel(text string) (level slog.Level, err error) {
+	if err := level.UnmarshalText([]byte(text)); err != nil {
+		return 0, fmt.Errorf("%q is none of debug, info, warn, error", text)
+	}
+	return level, nil
+}
+
+// parseList splits at commas; blanks around and empty entries do not count.
+func parseList(text string) ([]string, error) {
+	var list []string
+	for entry := range strings.SplitSeq(text, ",") {
+		if entry = strings.TrimSpace(entry); entry != "" {
+			list = append(list, entry)
+		}
+	}
+	return list, nil
+}
+
+func parseCount(text string) (int, error) {
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 {
+		return 0, fmt.Errorf("%q is no whole number above 0", text)
+	}
+	return n, nil
+}
+
+// parsePort takes 0 for any free port.
+func parsePort(text string) (int, error) {
+	n, err := strconv.ParseUint(text, 10, 16)
+	if err != nil {
+		return 0, fmt.Errorf("%q is no port number", text)
+	}
+	return int(n), nil
+}
+
+// parseDuration reads what Go calls a duration, and days before it: 7d, 1d12h.
+func parseDuration(text string) (time.Duration, error) {
+	bad := fmt.Errorf("%q is no duration above 0, such as 10s, 1h30m or 7d", text)
+	rest := text
+	var total time.Duration
+	if days, after, found := strings.Cut(text, "d"); found {
+		n, err := strconv.ParseFloat(days, 64)
+		if err != nil || !(n >= 0 && n <= 100_000) {
+			return 0, bad
+		}
+		total, rest = time.Duration(n*float64(24*time.Hour)), after
+	}
+	if rest != "" {
+		d, err := time.ParseDuration(rest)
+		if err != nil || d < 0 || d > math.MaxInt64-total {
+			return 0, bad
+		}
+		total += d
+	}
+	if total <= 0 {
+		return 0, bad
+	}
+	return total, nil
+}
+
+// parseInterval is parseDuration that also takes "auto", for 0.
+func parseInterval(text string) (time.Duration, error) {
+	if text == "auto" {
+		return 0, nil
+	}
+	return parseDuration(text)
+}
+
+// parseSize reads a number of bytes, or of KiB, MiB or GiB.
+func parseSize[T int | int64](text string) (T, error) {
+	bad := fmt.Errorf("%q is no size above 0, such as 65536, 64KiB or 16MiB", text)
+	shift := 0
+	digits := text
+	for i, unit := range []string{"KiB", "MiB", "GiB"} {
+		if before, found := strings.CutSuffix(text, unit); found {
+			digits, shift = strings.TrimSpace(before), 10*(i+1)
+		}
+	}
+	n, err := strconv.ParseInt(digits, 10, 64)
+	if err != nil || n < 1 || n > (math.MaxInt64>>20)>>shift {
+		return 0, bad
+	}
+	return T(n << shift), nil
+}
+
+var errDatabaseURL = errors.New("is no connection URL such as postgres://user:password@host:5432/database " +
+	"(special characters of the password must be percent-encoded: @ is %40, / is %2F)")
+
+// parseDatabaseURL checks only what it takes to name a mistake here, by the
+// setting's name and without quoting the URL: its pieces are easily taken for
+// one another, and one is the password.
+func parseDatabaseURL(text string) (string, error) {
+	scheme, _, isURL := strings.Cut(text, "://")
+	switch {
+	case text == "":
+		return "", nil
+	case !isURL && strings.Contains(text, "="):
+		return text, nil // keyword=value form
+	case scheme != "postgres" && scheme != "postgresql":
+		return "", errDatabaseURL
+	}
+	if _, err := url.Parse(text); err != nil {
+		return "", errDatabaseURL
+	}
+	return text, nil
+}
