@@ -89,7 +89,7 @@ func (d *DB) Publish(ctx context.Context, p notifier.Publication) error {
 		return classify("publish", err)
 	}
 	if err := tx.Commit(ctx); err != nil {
-		return d.settle(id, txid, err)
+		return d.settle(p, id, txid, err)
 	}
 	return nil
 }
@@ -138,32 +138,6 @@ func classify(doing string, err error) error {
 		}
 	}
 	return fmt.Errorf("%s: %w", doing, err)
-}
-
-// settle finds out how a transaction ended whose COMMIT was not answered. The
-// caller's context may have been what broke it, so it does not matter here.
-func (d *DB) settle(id int64, txid uint64, cause error) error {
-	if refused, ok := errors.AsType[*pgconn.PgError](cause); ok && refused.Severity == "ERROR" {
-		return classify("commit", cause) // Postgres itself says it did not commit
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), pulseTimeout)
-	defer cancel()
-	for pause := firstPause; ; pause = min(2*pause, time.Second) {
-		var stored, ended bool
-		err := d.pool.QueryRow(ctx, `-- name: settle
-			SELECT
-				EXISTS (SELECT FROM notifier.events WHERE id = $1 AND txid = $2),
-				pg_visible_in_snapshot($2, pg_current_snapshot())`, id, txid).Scan(&stored, &ended)
-		switch {
-		case err == nil && stored:
-			return nil
-		case err == nil && ended:
-			return fmt.Errorf("commit: %w", cause)
-		case ctx.Err() != nil:
-			return fmt.Errorf("commit: %w: %w", ErrOutcomeUnknown, cause)
-		}
-		wait(ctx, pause)
-	}
 }
 
 // DropUser has every instance end the connections of a user; by says who wants

@@ -5,23 +5,20 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
-	"github.com/pressly/goose/v3/lock"
 )
 
 // lockID is ours alone. With goose's default an application that migrates with goose, and starts a notifier
 // meanwhile, would wait for itself.
 const lockID = 1853059945 << 32
 
-// How long an instance waits while another one migrates, in goose's terms: a try a second. It tries, and does not
-// wait inside Postgres, because a waiting statement's snapshot would hold up CREATE INDEX CONCURRENTLY.
-const (
-	lockRetrySeconds = 1
-	lockRetries      = 600
-)
+// lockRetry is how often an instance looks whether another one is done with migrating. goose's own locker looks once
+// a second, and ten instances that start together would take ten seconds.
+const lockRetry = 50 * time.Millisecond
 
 var (
 	// ErrStandby says that the server is in recovery: the schema can be changed on the primary only.
@@ -72,22 +69,35 @@ func prepare(ctx context.Context, conn *pgx.Conn) error {
 // locked runs f while this session, and no other one, may change the schema. The lock is around all that goose does:
 // by itself goose would create its table before it locks.
 func locked(ctx context.Context, db *sql.DB, f func(conn *sql.Conn) error) (err error) {
-	locker, err := lock.NewPostgresSessionLocker(
-		lock.WithLockID(lockID), lock.WithLockTimeout(lockRetrySeconds, lockRetries))
-	if err != nil {
-		return fmt.Errorf("make migration lock: %w", err)
-	}
 	conn, err := db.Conn(ctx)
 	if err != nil {
 		return fmt.Errorf("connect to database: %w", err)
 	}
+	// The session ends with the pool, and the lock with the session.
 	defer func() { err = errors.Join(err, conn.Close()) }()
-	if err := locker.SessionLock(ctx, conn); err != nil {
+	if err := lock(ctx, conn); err != nil {
 		return fmt.Errorf("lock migrations: %w", err)
 	}
-	// Whatever ended f, the lock is given back; a dead connection has given it back already.
-	defer func() { err = errors.Join(err, locker.SessionUnlock(context.WithoutCancel(ctx), conn)) }()
 	return f(conn)
+}
+
+// lock tries again and again, and does not wait inside Postgres: a waiting statement holds a snapshot, and CREATE
+// INDEX CONCURRENTLY in a migration would wait for that in turn.
+func lock(ctx context.Context, conn *sql.Conn) error {
+	retry := time.NewTicker(lockRetry)
+	defer retry.Stop()
+	for {
+		var ours bool
+		if err := conn.QueryRowContext(ctx, `-- name: migrations_lock
+			SELECT pg_try_advisory_lock($1)`, int64(lockID)).Scan(&ours); err != nil || ours {
+			return err
+		}
+		select {
+		case <-retry.C:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
 }
 
 // createSchema makes the home of goose's table. It looks first, because CREATE SCHEMA IF NOT EXISTS asks for the
