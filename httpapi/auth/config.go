@@ -181,8 +181,9 @@ func (c Config) hasPlainURL() bool {
 }
 
 // checkFit reports the secret and the algorithms which can't be used, because
-// nothing that is configured goes with them. The keys are those of PEM files.
-func (c Config) checkFit(keys []key) error {
+// nothing that is configured goes with them. The keys are those of PEM files;
+// more tells that there may be others.
+func (c Config) checkFit(keys []key, more bool) error {
 	var problems []error
 	haveSet := c.JWKSURL != "" || c.JWKSFile != ""
 	if len(c.Secret) == 0 && c.PublicKeyFile == "" && !haveSet {
@@ -192,14 +193,14 @@ func (c Config) checkFit(keys []key) error {
 		problems = append(problems, errors.New("jwt-secret: none of jwt-algorithms uses it"))
 	}
 	for _, algorithm := range c.Algorithms {
-		if p := c.checkAlgorithmFits(algorithm, keys, haveSet); p != nil {
+		if p := c.checkAlgorithmFits(algorithm, keys, haveSet || more); p != nil {
 			problems = append(problems, p)
 		}
 	}
 	return errors.Join(problems...)
 }
 
-func (c Config) checkAlgorithmFits(algorithm string, keys []key, haveSet bool) error {
+func (c Config) checkAlgorithmFits(algorithm string, keys []key, more bool) error {
 	if isSecretAlgorithm(algorithm) {
 		if len(c.Secret) == 0 {
 			return fmt.Errorf("jwt-algorithms: %s needs jwt-secret, a public key is never used as one", algorithm)
@@ -207,7 +208,7 @@ func (c Config) checkAlgorithmFits(algorithm string, keys []key, haveSet bool) e
 		return nil
 	}
 	fits := func(k key) bool { return slices.Contains(k.algorithms, algorithm) }
-	if !haveSet && !slices.ContainsFunc(keys, fits) && slices.Contains(supported(), algorithm) {
+	if !more && !slices.ContainsFunc(keys, fits) && slices.Contains(supported(), algorithm) {
 		return fmt.Errorf("jwt-algorithms: %s fits no key that is configured", algorithm)
 	}
 	return nil

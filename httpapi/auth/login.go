@@ -48,16 +48,17 @@ func (l *Logins) Check(ctx context.Context, login Login, stored func(context.Con
 	if err != nil {
 		return err
 	}
+	end := try.Abandoned
+	defer func() { end() }() // also if stored panics
 	right, err := l.compare(ctx, login, stored, try.Known())
 	switch {
 	case err != nil:
-		try.Abandoned()
 		return err
 	case !right:
-		try.Failed()
+		end = try.Failed
 		return ErrWrongPassword
 	}
-	try.Succeeded()
+	end = try.Succeeded
 	return nil
 }
 

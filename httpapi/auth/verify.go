@@ -50,18 +50,19 @@ func New(ctx context.Context, config Config) (*Verifier, error) {
 }
 
 // checkFiles reports key sets without keys, and what nothing goes with. If a
-// key file couldn't be read, its keys may be just what goes.
+// file couldn't be read, just that may be what goes.
 func (v *Verifier) checkFiles() error {
+	var problems []error
+	unread := false
 	for _, s := range v.sources {
 		switch {
-		case s.remote:
 		case s.keys.Load() == nil:
-			return nil
+			unread = true
 		case len(s.loaded()) == 0:
-			return fmt.Errorf("%s: no key in it can be used", s.setting)
+			problems = append(problems, fmt.Errorf("%s: no key in it can be used", s.setting))
 		}
 	}
-	return v.config.checkFit(v.static())
+	return errors.Join(append(problems, v.config.checkFit(v.static(), unread))...)
 }
 
 // static returns the keys without key ids of sources without them.
@@ -145,16 +146,17 @@ func reasonOf(err error, t *jwt.Token) Reason {
 	if ours, ok := errors.AsType[*TokenError](err); ok {
 		return ours.Reason
 	}
-	if t != nil && t.Header["alg"] != nil && (t.Method == nil || !slices.Contains(supported(), t.Method.Alg())) {
-		return ReasonAlgorithm
+	switch {
+	case errors.Is(err, jwt.ErrTokenMalformed):
+		return ReasonMalformed
+	case t.Method == nil, !slices.Contains(supported(), t.Method.Alg()):
+		return ReasonAlgorithm // which the library calls a bad signature
 	}
 	for _, r := range []struct {
 		err    error
 		reason Reason
 	}{
-		{jwt.ErrTokenMalformed, ReasonMalformed},
 		{jwt.ErrTokenSignatureInvalid, ReasonSignature},
-		{jwt.ErrTokenUnverifiable, ReasonAlgorithm},
 		{jwt.ErrTokenExpired, ReasonExpired},
 		{jwt.ErrTokenNotValidYet, ReasonNotYetValid},
 		{jwt.ErrTokenUsedBeforeIssued, ReasonFuture},
