@@ -18,6 +18,8 @@ var closings = map[notifier.Ending]closing{
 	notifier.EndedBySilence:  {1008, "no pong"},
 	notifier.EndedByDeadline: {1008, "no first message in time"},
 	notifier.EndedByProtocol: {1008, "message not understood"},
+	notifier.EndedByAccess:   {1008, "not authorized"},
+	notifier.EndedByExpiry:   {1008, "token expired"},
 	notifier.EndedByShutdown: {1001, "shutdown"},
 	notifier.EndedByReplay:   {1013, "stored events can't be read now: try again"},
 }

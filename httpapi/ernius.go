@@ -71,41 +71,54 @@ func appendErnius(dst []byte, e *notifier.Event) []byte {
 	return append(dst, '}')
 }
 
-// decode reads an announcement: whose events, and from what time on.
+// decode reads an announcement: whose events, and from what time on; and, as
+// ours is a server with users, "auth", the token.
 func (ernius) decode(message []byte) (command, error) {
-	accessID, since, err := parseAnnouncement(message)
-	if err != nil {
-		return command{}, err
-	}
-	c := command{user: accessID, filter: notifier.Filter{Recipient: &accessID}}
-	c.filter.Since = sinceTime(since)
-	return c, nil
-}
-
-// complaint is the real server's, to the letter.
-func (ernius) complaint(error) []byte { return newText("Wrong JSON announcement") }
-
-func parseAnnouncement(message []byte) (accessID string, since int64, err error) {
 	if !utf8.Valid(message) || !json.Valid(message) {
-		return "", 0, errors.New("not JSON")
+		return command{}, errNotUnderstood
 	}
+	cmd := command{action: subscribe, replay: true}
+	var since int64
 	var named, timed bool
 	for key, value := range members(message) { // of a repeated key, the last counts
 		switch key {
 		case "access_id":
-			accessID, named = parseString(value)
+			cmd.user, named = parseString(value)
 		case "timestamp":
 			since, timed = parseInteger(value)
+		case "auth":
+			cmd.token, cmd.shown = parseString(value)
 		}
 	}
-	switch {
-	case !named:
-		return "", 0, errors.New("access_id is not a string")
-	case !timed:
-		return "", 0, errors.New("timestamp is not an integer")
+	if !named || !timed || checkAccessID(cmd.user) != nil {
+		return cmd, errNotUnderstood
 	}
-	return accessID, since, checkAccessID(accessID)
+	cmd.wanted = func(user string) notifier.Filter {
+		return notifier.Filter{Recipient: &user, Since: sinceTime(since)}
+	}
+	return cmd, nil
 }
+
+// once is true: after its announcement, a client has nothing more to say.
+func (ernius) once() bool { return true }
+
+// reply says nothing to an announcement that is good. The complaint about
+// another is the real server's, to the letter.
+func (ernius) reply(_ command, err error) []byte {
+	switch {
+	case err == nil, errors.Is(err, notifier.ErrGone), errors.Is(err, errUnavailable):
+		return nil
+	case errors.Is(err, errNotUnderstood):
+		return newText("Wrong JSON announcement")
+	}
+	return newText("Not authorized: " + err.Error())
+}
+
+// ends is true: there is no second try.
+func (ernius) ends(error) bool { return true }
+
+// lost has no words: events just cease.
+func (ernius) lost(error) []byte { return nil }
 
 // checkAccessID refuses what Postgres could not store.
 func checkAccessID(id string) error {

@@ -1,15 +1,148 @@
 package httpapi
 
-import "net/http"
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"example.com/notifier/httpapi/auth"
+	"example.com/notifier/notifier"
+)
 
 // anonymous is who a client is that does not say, when that is allowed.
 const anonymous = "anonymous"
 
-// Who a client is, is decided in this file and nowhere else.
+// Verifier says whose token it is.
+type Verifier interface {
+	// Verify returns an error that wraps auth.ErrInvalid for a token that is
+	// no good.
+	Verify(ctx context.Context, token string) (auth.Identity, error)
+}
 
-// requester returns the user who makes an HTTP request.
-func (s *Server) requester(*http.Request) string { return anonymous }
+// caller is who a client is, as far as it has shown.
+type caller struct {
+	auth.Identity
+	open bool // it has shown nothing, and need not: it may do everything
+}
 
-// subscriberUser returns the user for whom a connection receives, given the one
-// that the client claims to be: in anonymous mode, whoever it says.
-func (s *Server) subscriberUser(claimed string) string { return claimed }
+// tokenParameter is the query parameter a token may come in.
+const tokenParameter = "token"
+
+// authenticate returns who sends a request. Without a credential, and if one is
+// needed, it returns errNoToken.
+func (s *Server) authenticate(r *http.Request) (caller, error) {
+	credential, err := auth.FromRequest(r, tokenParameter)
+	switch {
+	case errors.Is(err, auth.ErrMissing):
+		return s.stranger()
+	case err != nil, credential.ByPassword:
+		return caller{}, errBadToken
+	}
+	return s.verify(r.Context(), credential.Token)
+}
+
+// stranger is a client that shows nothing.
+func (s *Server) stranger() (caller, error) {
+	if !s.config.Anonymous {
+		return caller{}, errNoToken
+	}
+	return caller{Identity: auth.Identity{User: anonymous, Roles: auth.RolesOf(auth.Admin)}, open: true}, nil
+}
+
+func (s *Server) verify(ctx context.Context, token string) (caller, error) {
+	if token == "" {
+		return caller{}, errNoToken
+	}
+	if s.config.Tokens == nil {
+		return caller{}, errBadToken
+	}
+	identity, err := s.config.Tokens.Verify(ctx, token)
+	if err != nil {
+		s.config.Logger.Debug("token refused", "reason", err)
+		return caller{}, errBadToken
+	}
+	return caller{Identity: identity}, nil
+}
+
+// actingFor returns for whom a caller receives who claims to be a user: itself,
+// unless it may be anybody.
+func (c caller) actingFor(claimed string) (string, error) {
+	switch {
+	case claimed == "" || claimed == c.User:
+		return c.User, nil
+	case c.Roles.Has(auth.Admin):
+		return claimed, nil
+	}
+	return "", errNotYou
+}
+
+// unrestricted reports whether the caller sees everything.
+func (c caller) unrestricted() bool { return c.Roles.Has(auth.Admin) }
+
+func (c caller) viewer() notifier.Viewer {
+	return notifier.Viewer{User: c.User, Admin: c.unrestricted()}
+}
+
+// admitTimeout bounds the question whether a user may subscribe.
+const admitTimeout = 10 * time.Second
+
+// admit asks the policy about a subscription. Who sees everything needs no
+// permission and need not be a user.
+func (s *Server) admit(ctx context.Context, who caller, about *object) (notifier.Admission, error) {
+	if who.unrestricted() {
+		return notifier.Admission{Exists: true, MayRead: true}, nil
+	}
+	var o object
+	if about != nil {
+		o = *about
+	}
+	ctx, cancel := context.WithTimeout(ctx, admitTimeout)
+	defer cancel()
+	admission, err := s.config.Store.Admit(ctx, who.User, o.eventType, o.key)
+	switch {
+	case err != nil:
+		s.config.Logger.Error("policy failed", "user", who.User, "error", err)
+		return admission, errUnavailable
+	case !admission.Exists:
+		return admission, errNoUser
+	}
+	return admission, nil
+}
+
+// callerKey is where a request's context keeps its caller.
+type callerKey struct{}
+
+// requires lets only callers with a role through.
+func (s *Server) requires(role auth.Role) func(http.Handler) http.Handler {
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			who, err := s.authenticate(r)
+			switch {
+			case err != nil:
+				unauthorized(w, err)
+			case !who.Roles.Has(role):
+				refuse(w, http.StatusForbidden, "the token's user lacks the role "+string(role))
+			default:
+				next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, who)))
+			}
+		})
+	}
+}
+
+// requester returns the user who makes a request that has passed requires.
+func requester(r *http.Request) string {
+	who, _ := r.Context().Value(callerKey{}).(caller)
+	return who.User
+}
+
+// unauthorized answers a request without a credential that is any good
+// (RFC 6750, 3).
+func unauthorized(w http.ResponseWriter, err error) {
+	challenge := `Bearer`
+	if errors.Is(err, errBadToken) {
+		challenge = `Bearer error="invalid_token"`
+	}
+	w.Header().Set("WWW-Authenticate", challenge)
+	refuse(w, http.StatusUnauthorized, err.Error())
+}

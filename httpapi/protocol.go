@@ -1,22 +1,79 @@
 package httpapi
 
-import "example.com/notifier/notifier"
+import (
+	"errors"
 
-// codec is all that differs between protocols on a WebSocket. One value serves
-// every connection of the protocol, so it keeps no state; it is also the
+	"example.com/notifier/notifier"
+)
+
+// codec is all that differs between protocols on a WebSocket: it translates a
+// client's messages to commands, and what comes of them to frames. One value
+// serves every connection of the protocol, so it keeps no state; it is also the
 // encoder by which the core shares frames.
 type codec interface {
 	notifier.Encoder
-	// decode reads what a client's first message asks for.
+	// decode reads a message. An error means that it can't be understood at
+	// all; what is wrong with its content goes into the command's fault.
 	decode(message []byte) (command, error)
-	// complaint returns the frame that tells a client that its message was not
-	// understood; nil: none.
-	complaint(err error) []byte
+	// reply returns the frame that answers a message, given what decode or
+	// carrying the command out failed with; nil: none.
+	reply(cmd command, err error) []byte
+	// ends reports whether a connection ends over such a failure.
+	ends(err error) bool
+	// once reports whether a client subscribes once and for all: what it says
+	// later only counts for the token it shows.
+	once() bool
+	// lost returns the frame that tells a client that some of its
+	// subscriptions have ended, because of errRevoked or errExpired; nil: none.
+	lost(err error) []byte
 }
 
-// command is what a client asks for: the events of one filter, those that are
-// stored as well as those to come.
+// action is what a command wants.
+type action int
+
+const (
+	nothing action = iota
+	subscribe
+	unsubscribe
+)
+
+// command is what a client asks for.
 type command struct {
-	user   string // whom the client says it acts for
-	filter notifier.Filter
+	action action
+	// name tells the subscriptions of one connection apart: there is one of
+	// each name.
+	name string
+	// token is what the message itself shows; shown says whether it has a
+	// place for one, even an empty one.
+	token string
+	shown bool
+	// user is whom the client says it acts for; "": whoever it is.
+	user string
+	// wanted makes the filter, given the user it is for.
+	wanted func(user string) notifier.Filter
+	// about is the object whose dataset decides whether the subscription is
+	// granted; nil: the dataset of each event decides.
+	about *object
+	// replay asks for what is stored, too.
+	replay bool
+	// fault is what is wrong with the content. It is told only to a client that
+	// may know.
+	fault error
 }
+
+type object struct{ eventType, key string }
+
+// What carrying out a command can fail with. Each protocol has its own words.
+var (
+	errNotUnderstood = errors.New("not understood")
+
+	errNoToken     = errors.New("no token")
+	errBadToken    = errors.New("invalid token")
+	errNoUser      = errors.New("unknown user")
+	errNotYou      = errors.New("not this token's user")
+	errNoAccess    = errors.New("no access")
+	errUnavailable = errors.New("not available now")
+	// errRevoked and errExpired end subscriptions that were granted before.
+	errRevoked = errors.New("access was revoked")
+	errExpired = errors.New("the token has expired")
+)

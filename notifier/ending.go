@@ -13,6 +13,8 @@ const (
 	EndedBySilence  Ending = "no_pong"           // its socket took and gave no byte since the last ping
 	EndedByDeadline Ending = "no_first_message"  // it did not say in time what it wants
 	EndedByProtocol Ending = "protocol_error"    // its first message was not understood
+	EndedByExpiry   Ending = "token_expired"     // what it rests on has expired, and its protocol has no words for that
+	EndedByAccess   Ending = "unauthorized"      // it may not have what it wants
 	EndedByShutdown Ending = "shutdown"          // the server stops
 	EndedByReplay   Ending = "replay_impossible" // what it missed can't be read now; it should try again
 )

@@ -300,7 +300,7 @@ func TestHub_MatchesAsTheFiltersSay(t *testing.T) {
 		} else {
 			f := notifier.Filter{Types: pick(3), Actions: pick(2), Keys: pick(3)}
 			if random.IntN(2) == 0 {
-				f.Recipient = &words[random.IntN(len(words))]
+				f.Recipient, f.OrNobody = &words[random.IntN(len(words))], random.IntN(3) == 0
 			}
 			sub, _, _ := subscribe(h, c.s, f)
 			c.filters[sub] = f

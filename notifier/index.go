@@ -50,7 +50,7 @@ func (f *Filter) topics() []topic {
 			spread = part
 		}
 	}
-	if f.Recipient != nil {
+	if f.Recipient != nil && !f.OrNobody {
 		base = base.with(byRecipient, *f.Recipient)
 	}
 	if spread == 0 {

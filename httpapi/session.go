@@ -1,0 +1,237 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+
+	"example.com/notifier/notifier"
+)
+
+// subscription is one of a connection's.
+type subscription struct {
+	*notifier.Subscription
+	user string // on whose token it rests
+}
+
+// receive does what a message asks for, and answers it before the next is read.
+func (c *conn) receive(message []byte) {
+	if c.isEnding() {
+		return
+	}
+	cmd, err := c.codec.decode(message)
+	if c.codec.once() && c.subscriber != nil {
+		c.renewBy(cmd)
+		return
+	}
+	var begin func()
+	if err == nil {
+		begin, err = c.carryOut(cmd)
+	}
+	if frame := c.codec.reply(cmd, err); frame != nil {
+		c.reply(frame)
+	}
+	switch {
+	case errors.Is(err, notifier.ErrGone): // dropped in this moment: End was called
+	case errors.Is(err, errUnavailable):
+		c.End(notifier.EndedByReplay)
+	case err != nil && c.codec.ends(err):
+		c.End(endingOf(err))
+	}
+	if begin != nil {
+		begin()
+	}
+}
+
+func endingOf(err error) notifier.Ending {
+	if errors.Is(err, errNotUnderstood) {
+		return notifier.EndedByProtocol
+	}
+	return notifier.EndedByAccess
+}
+
+// renewBy lets a newer token of the same user extend what rests on its older
+// one.
+func (c *conn) renewBy(cmd command) {
+	if cmd.token == "" {
+		return
+	}
+	if who, err := c.identify(cmd); err == nil {
+		c.renew(who)
+	}
+}
+
+// carryOut does what a command wants. What it returns is to be called after the
+// answer: until then, no event goes out.
+func (c *conn) carryOut(cmd command) (begin func(), err error) {
+	if cmd.action == nothing && !cmd.shown {
+		return nil, cmd.fault
+	}
+	who, err := c.identify(cmd)
+	if err != nil {
+		return nil, err
+	}
+	c.renew(who)
+	if cmd.action != subscribe {
+		return nil, c.withdraw(cmd, who)
+	}
+	return c.subscribe(cmd, who)
+}
+
+// identify returns who sends a command: whose token it shows, or else whose the
+// handshake did.
+func (c *conn) identify(cmd command) (caller, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), admitTimeout)
+	defer cancel()
+	switch {
+	case cmd.token != "":
+		return c.server.verify(ctx, cmd.token)
+	case c.caller.User != "":
+		return c.caller, nil
+	}
+	return c.server.stranger()
+}
+
+// withdraw ends a subscription, if there is one of that name.
+func (c *conn) withdraw(cmd command, who caller) error {
+	if _, err := c.server.admit(context.Background(), who, nil); err != nil {
+		return err
+	}
+	if cmd.fault != nil || cmd.action != unsubscribe {
+		return cmd.fault
+	}
+	c.mu.Lock()
+	sub := c.subscriptions[cmd.name]
+	delete(c.subscriptions, cmd.name)
+	c.mu.Unlock()
+	if sub != nil {
+		c.server.config.Hub.Unsubscribe(sub.Subscription)
+	}
+	return nil
+}
+
+// subscribe joins the hub if the policy allows it. If access changes between
+// the policy's answer and the joining, it is asked again.
+func (c *conn) subscribe(cmd command, who caller) (begin func(), err error) {
+	for range maxPermitTries {
+		begin, err = c.trySubscribe(cmd, who)
+		if !errors.Is(err, notifier.ErrStalePermit) {
+			return begin, err
+		}
+	}
+	return nil, errUnavailable
+}
+
+// maxPermitTries bounds how often the policy is asked about one subscription.
+const maxPermitTries = 100
+
+func (c *conn) trySubscribe(cmd command, who caller) (begin func(), err error) {
+	admission, err := c.server.admit(context.Background(), who, cmd.about)
+	switch {
+	case err != nil:
+		return nil, err
+	case cmd.fault != nil:
+		return nil, cmd.fault
+	case cmd.about != nil && admission.Dataset != nil && !admission.MayRead:
+		return nil, errNoAccess
+	}
+	user, err := who.actingFor(cmd.user)
+	if err != nil {
+		return nil, err
+	}
+	permit := notifier.Permit{At: admission.At}
+	if cmd.about != nil && admission.Dataset != nil {
+		permit.Scope = &notifier.Question{User: who.User, Type: cmd.about.eventType, Dataset: *admission.Dataset, HasDataset: true}
+	}
+	filter := cmd.wanted(user)
+	c.join(cmd.user)
+	release := c.hold()
+	joined, point, err := c.server.config.Hub.Subscribe(c.subscriber, who.viewer(), filter, permit)
+	if err != nil {
+		return release, err
+	}
+	sub := &subscription{joined, who.User}
+	if !c.record(cmd.name, sub) {
+		return release, errNoAccess
+	}
+	if cmd.replay {
+		return func() { c.startReplay(sub, filter, point) }, nil // it releases when it is done
+	}
+	return release, nil
+}
+
+// hold keeps events back until the answer is queued: nothing may come before
+// it.
+func (c *conn) hold() (release func()) {
+	c.socket.outbox.Hold()
+	return func() {
+		c.socket.outbox.Release()
+		c.socket.flush()
+	}
+}
+
+// join makes the connection known to the hub, under the name by which it can be
+// dropped and is listed; "": those on whose behalf it subscribes.
+func (c *conn) join(user string) {
+	if c.subscriber != nil {
+		return
+	}
+	s := notifier.NewSubscriber(user, c.codec, c)
+	c.mu.Lock()
+	c.subscriber = s
+	c.mu.Unlock()
+	c.server.config.Hub.Join(s)
+}
+
+// record keeps a subscription by its name, in place of an older one. It returns
+// false if access to it was revoked in this moment.
+func (c *conn) record(name string, sub *subscription) bool {
+	c.mu.Lock()
+	if c.revoked == sub.Subscription {
+		c.revoked = nil
+		c.mu.Unlock()
+		return false
+	}
+	older := c.subscriptions[name]
+	if c.subscriptions == nil {
+		c.subscriptions = make(map[string]*subscription, 1)
+	}
+	c.subscriptions[name] = sub
+	c.mu.Unlock()
+	if older != nil {
+		c.server.config.Hub.Unsubscribe(older.Subscription)
+	}
+	return true
+}
+
+// Revoke tells the client that a subscription has ended.
+func (c *conn) Revoke(ended *notifier.Subscription) {
+	if c.forget(ended) {
+		c.tellLoss(errRevoked)
+	}
+}
+
+// forget drops a subscription that the hub has ended. If it is not recorded yet,
+// which happens at once, record will see that.
+func (c *conn) forget(ended *notifier.Subscription) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for name, sub := range c.subscriptions {
+		if sub.Subscription == ended {
+			delete(c.subscriptions, name)
+			return true
+		}
+	}
+	c.revoked = ended
+	return false
+}
+
+// tellLoss tells the client why subscriptions have ended; where the protocol has
+// no words for that, an expired token ends the connection and a revocation does
+// not.
+func (c *conn) tellLoss(why error) {
+	if frame := c.codec.lost(why); frame != nil {
+		c.reply(frame)
+	} else if errors.Is(why, errExpired) {
+		c.End(notifier.EndedByExpiry)
+	}
+}
