@@ -41,8 +41,8 @@ torture: ## run the torture tests for TORTURE each
 	NOTIFIER_TORTURE=$(TORTURE) go test $(RACE) -count=1 -timeout 24h -run Torture -v $(PACKAGES)
 
 .PHONY: bench
-bench: ## measure commits, latency, fan-out and memory, and print a table
-	go run ./cmd/bench
+bench: ## measure commits, latency, fan-out and memory, and print a table (BENCH=-quick: roughly)
+	go run ./cmd/bench $(BENCH)
 
 .PHONY: fuzz
 fuzz: ## run each fuzz target for FUZZTIME

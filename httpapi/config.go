@@ -74,8 +74,8 @@ type Config struct {
 	// WriteTimeout is how long a socket may take not a single byte of what
 	// waits for it; default 30 s.
 	WriteTimeout time.Duration
-	// CloseTimeout is how long the last frames of a connection, and then the
-	// client's answer to its close frame, may take; default 5 s.
+	// CloseTimeout is how long the last frames of a connection and the client's
+	// answer to its close frame may take together; default 5 s.
 	CloseTimeout time.Duration
 	// Drain is the time over which connections are closed when the server
 	// stops; default 10 s.

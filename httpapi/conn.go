@@ -280,13 +280,14 @@ func (c *conn) sayGoodbye() {
 	}
 	c.socket.outbox.Finish(newClose(closings[c.ending]))
 	c.socket.flush()
-	ctx, cancel := context.WithTimeout(context.Background(), c.server.config.CloseTimeout)
+	deadline := time.Now().Add(c.server.config.CloseTimeout)
+	ctx, cancel := context.WithDeadline(context.Background(), deadline)
 	defer cancel()
 	if err := c.socket.outbox.WaitEmpty(ctx); err != nil {
 		_ = c.socket.net.Close() // it does not read: run's reading fails
 		return
 	}
-	_ = c.socket.net.SetReadDeadline(time.Now().Add(c.server.config.CloseTimeout)) // a closed socket needs none
+	_ = c.socket.net.SetReadDeadline(deadline) // a closed socket needs none
 }
 
 // leave has the hub and the replay forget the connection.

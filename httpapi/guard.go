@@ -63,6 +63,7 @@ func (g *guard) allowHost(host string) error {
 // protect is the middleware that stands before every route.
 func (g *guard) protect(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Content-Type-Options", "nosniff") // our texts quote what clients send
 		if err := g.check(r); err != nil {
 			g.logger.Warn("request refused", "reason", err, "remote", r.RemoteAddr, "path", r.URL.Path)
 			refuse(w, http.StatusForbidden, err.Error())

@@ -166,7 +166,7 @@ func splitNumber(text string) (mantissa string, exponent int, ok bool) {
 	n, err := strconv.ParseInt(text[at+1:], 10, 32)
 	if err != nil {
 		n = math.MaxInt32
-		if text[at+1] == '-' {
+		if strings.HasPrefix(text[at+1:], "-") {
 			n = math.MinInt32
 		}
 	}

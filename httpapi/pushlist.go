@@ -15,6 +15,7 @@ import (
 // parsePush reads a list of events as it arrives.
 func parsePush(body io.Reader, maxList int) (notifier.Publication, error) {
 	decoder := json.NewDecoder(body)
+	decoder.UseNumber() // 1e999 is a number too
 	if err := expectList(decoder); err != nil {
 		return notifier.Publication{}, err
 	}
@@ -94,36 +95,52 @@ func parseEvent(text []byte, n int) (e notifier.Event, key string, err error) {
 	if kind := kindOf(text); kind != "an object" {
 		return e, "", badRequest("$[%d]: expected an event, but encountered %s", n, kind)
 	}
-	e.Type = erniusType
-	missing := map[string]bool{"accessid": true, "created_at": true, "payload": true}
+	var accessID, createdAt, payload, eventKey []byte
 	for name, value := range members(text) { // of a repeated key, the last counts
-		delete(missing, name)
 		switch name {
 		case "accessid":
-			e.Recipient, err = parseRecipient(value)
+			accessID = value
 		case "created_at":
-			e.CreatedAt, err = parseCreatedAt(value)
+			createdAt = value
 		case "payload":
-			e.Payload = bytes.Clone(value)
+			payload = value
 		case "idempotency_key":
-			key, err = parseEventKey(value)
-		}
-		if err != nil {
-			return e, "", badRequest("$[%d].%s: %w", n, name, err)
+			eventKey = value
 		}
 	}
-	for _, name := range []string{"accessid", "created_at", "payload"} {
-		if missing[name] {
-			return e, "", badRequest("$[%d]: key %q not found", n, name)
+	e.Type = erniusType
+	if e.Recipient, err = parseRecipient(accessID); err != nil {
+		return e, "", badRequest("$[%d].accessid: %w", n, err)
+	}
+	if e.CreatedAt, err = parseCreatedAt(createdAt); err != nil {
+		return e, "", badRequest("$[%d].created_at: %w", n, err)
+	}
+	if payload == nil {
+		return e, "", badRequest("$[%d].payload: %w", n, errMissing)
+	}
+	e.Payload = bytes.Clone(payload)
+	if eventKey != nil {
+		if key, err = parseEventKey(eventKey); err != nil {
+			return e, "", badRequest("$[%d].idempotency_key: %w", n, err)
 		}
 	}
 	return e, key, nil
 }
 
+var errMissing = errors.New("key not found")
+
+// wrongKind says what stands in the place of a value.
+func wrongKind(want string, value []byte) error {
+	if value == nil {
+		return errMissing
+	}
+	return fmt.Errorf("expected %s, but encountered %s", want, kindOf(value))
+}
+
 func parseRecipient(value []byte) (*string, error) {
 	id, ok := parseString(value)
 	if !ok {
-		return nil, fmt.Errorf("expected a string, but encountered %s", kindOf(value))
+		return nil, wrongKind("a string", value)
 	}
 	return &id, checkAccessID(id)
 }
@@ -135,7 +152,7 @@ func parseCreatedAt(value []byte) (time.Time, error) {
 	case !ok && kindOf(value) == "a number":
 		return time.Time{}, errors.New("expected an integer of 64 bits")
 	case !ok:
-		return time.Time{}, fmt.Errorf("expected an integer, but encountered %s", kindOf(value))
+		return time.Time{}, wrongKind("an integer", value)
 	case seconds < notifier.MinTime.Unix() || seconds > notifier.MaxTime.Unix():
 		return time.Time{}, fmt.Errorf("%d seconds are not between %d and %d, the times that can be stored",
 			seconds, notifier.MinTime.Unix(), notifier.MaxTime.Unix())
@@ -146,7 +163,7 @@ func parseCreatedAt(value []byte) (time.Time, error) {
 func parseEventKey(value []byte) (string, error) {
 	key, ok := parseString(value)
 	if !ok {
-		return "", fmt.Errorf("expected a string, but encountered %s", kindOf(value))
+		return "", wrongKind("a string", value)
 	}
 	return key, checkIdempotencyKey(key)
 }

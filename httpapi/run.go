@@ -32,7 +32,7 @@ const (
 func (s *Server) Run(ctx context.Context, listeners ...net.Listener) error {
 	web := &http.Server{
 		Handler:           s.handler,
-		ReadHeaderTimeout: headerTimeout,
+		ReadHeaderTimeout: min(headerTimeout, s.config.RequestTimeout),
 		ReadTimeout:       s.config.RequestTimeout,
 		WriteTimeout:      s.config.RequestTimeout + answerTimeout,
 		IdleTimeout:       idleTimeout,

@@ -46,7 +46,7 @@ func (s *Server) routes(g *guard) http.Handler {
 	r := chi.NewRouter()
 	r.Use(g.protect)
 	r.NotFound(bare(http.StatusNotFound))
-	r.MethodNotAllowed(bare(http.StatusMethodNotAllowed))
+	r.MethodNotAllowed(wrongMethod(r))
 
 	s.protocol(r, "/subscribe_to_events", ernius{})
 
@@ -70,4 +70,17 @@ func (s *Server) protocol(r chi.Router, path string, c codec) {
 func readable(r chi.Router, path string, page http.HandlerFunc) {
 	r.Get(path, page)
 	r.Head(path, page)
+}
+
+// wrongMethod answers a request for a page that can only be asked for by other
+// methods, and names these.
+func wrongMethod(routes chi.Routes) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost} {
+			if routes.Match(chi.NewRouteContext(), method, r.URL.Path) {
+				w.Header().Add("Allow", method)
+			}
+		}
+		w.WriteHeader(http.StatusMethodNotAllowed)
+	}
 }

@@ -43,9 +43,6 @@ func parseDrop(body []byte) (user string, err error) {
 			id = value
 		}
 	}
-	if id == nil {
-		return "", badRequest("$: key %q not found", "drop_access_id")
-	}
 	recipient, err := parseRecipient(id)
 	if err != nil {
 		return "", badRequest("$.drop_access_id: %w", err)

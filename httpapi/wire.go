@@ -12,10 +12,10 @@ import (
 const (
 	// wireReader is the read buffer of a connection: enough for the messages
 	// that clients send; longer ones are read past it.
-	wireReader = 256
+	wireReader = 128
 	// wireWriter is the write buffer that the WebSocket library fills. It holds
 	// a whole control frame (127 bytes), so each arrives here in one Write.
-	wireWriter = 256
+	wireWriter = 128
 	// maxReplies bounds the control frames that wait unwritten for a client: one
 	// that sends pings and never reads would otherwise have us hold the pongs.
 	maxReplies = 64

@@ -84,7 +84,8 @@ COMMENT ON TABLE notifier.idempotency_keys IS 'The keys of stored pushes: a push
 -- one rings: the one that gets the gate. The others are silent, and hold the tail lock shared until they have ended,
 -- so that the reader whom the bell woke sees that somebody is still in flight, and reads again.
 -- The tail comes first. With the gate first, a silent transaction could be between the two locks while the ringer
--- ends and the reader finds the tail free: nobody would look again.
+-- ends and the reader finds the tail free: nobody would look again. Without the tail (a reader is just looking at it)
+-- a transaction rings, and leaves the gate alone: whoever has the gate has the tail too.
 -- Here and in first_in_transaction everything is qualified, the operators too, in place of SET search_path, which
 -- would cost each commit; and only pg_catalog is named, because the committing role need not have any right on the
 -- schema (it may write through a view). There is no EXCEPTION block: it would cost each commit a subtransaction.
@@ -93,9 +94,8 @@ CREATE FUNCTION notifier.ring() RETURNS trigger
 LANGUAGE plpgsql AS $$
 DECLARE
     tail CONSTANT boolean := pg_catalog.pg_try_advisory_xact_lock_shared(1853059945, 1);
-    gate CONSTANT boolean := pg_catalog.pg_try_advisory_xact_lock(1853059945, 2);
 BEGIN
-    IF gate OR NOT tail THEN
+    IF (CASE WHEN tail THEN pg_catalog.pg_try_advisory_xact_lock(1853059945, 2) ELSE true END) THEN
         -- A full queue would fail the commit: well before that, stay silent. The readers' poll finds the rows.
         IF pg_catalog.pg_notification_queue_usage() OPERATOR(pg_catalog.<) 0.5::pg_catalog.float8 THEN
             NOTIFY notifier;
@@ -133,12 +133,20 @@ CREATE CONSTRAINT TRIGGER doorbell
     WHEN (notifier.first_in_transaction())
     EXECUTE FUNCTION notifier.ring();
 
--- For the reader: false means that a silent transaction is in flight. Call it in a transaction of its own, ended at
--- once, before the one that reads. The numbers of the locks are written in this file only (1853059945 is "noti").
+-- For the reader: false means that a transaction is in flight that was silent, or made others silent: after the next
+-- read, look again. Call it in a transaction of its own, ended at once, before the one that reads. It asks for the
+-- gate too, because Postgres gives a transaction's locks back one by one: a ringer that has given back the tail, and
+-- not yet the gate, still silences others. The numbers of the locks are in this file only (1853059945 is "noti").
 CREATE FUNCTION notifier.try_tail() RETURNS boolean
 LANGUAGE sql
-AS 'SELECT pg_catalog.pg_try_advisory_xact_lock(1853059945, 1)';
-COMMENT ON FUNCTION notifier.try_tail() IS 'Whether no silent writer is in flight. For the servers.';
+AS $$
+    SELECT CASE
+        WHEN pg_catalog.pg_try_advisory_xact_lock(1853059945, 1)
+        THEN pg_catalog.pg_try_advisory_xact_lock(1853059945, 2)
+        ELSE false
+    END
+$$;
+COMMENT ON FUNCTION notifier.try_tail() IS 'Whether no silent writer can be in flight. For the servers.';
 
 -- plpgsql, because an SQL function's INSERT would be planned anew with every call.
 -- +goose StatementBegin

@@ -127,6 +127,19 @@ func (p Position) Lowered(largestRead uint64) Position {
 	return Position{xmax: xmax, inProgress: p.inProgress[:n:n]}
 }
 
+// Meet returns the position at which only what had ended at both has ended.
+func (p Position) Meet(q Position) Position {
+	xmax := min(p.xmax, q.xmax)
+	var running []uint64
+	for _, id := range slices.Concat(p.inProgress, q.inProgress) {
+		if id < xmax {
+			running = append(running, id)
+		}
+	}
+	slices.Sort(running)
+	return Position{xmax: xmax, inProgress: slices.Compact(running)}
+}
+
 // TxIDRange is the transaction ids from First up to, not including, End.
 type TxIDRange struct{ First, End uint64 }
 

@@ -70,6 +70,22 @@ func TestPosition_LoweredForgetsWhatWasNotRead(t *testing.T) {
 	}
 }
 
+func TestPosition_MeetIsWhatHadEndedAtBoth(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ a, b, want string }{
+		{"10:20:10,14", "10:20:10,14", "10:20:10,14"},
+		{"10:20:10,14,19", "12:17:12,14", "10:17:10,12,14"},
+		{"20:20:", "10:10:", "10:10:"},
+	} {
+		a, b := position(t, c.a), position(t, c.b)
+		for _, got := range []notifier.Position{a.Meet(b), b.Meet(a)} {
+			if got.String() != c.want {
+				t.Errorf("%s meets %s at %v, want %s", c.a, c.b, got, c.want)
+			}
+		}
+	}
+}
+
 func TestBetween(t *testing.T) {
 	t.Parallel()
 	type ranges = []notifier.TxIDRange

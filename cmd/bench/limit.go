@@ -4,6 +4,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -176,7 +177,7 @@ func writePaced(ctx context.Context, fds []int, o order) error {
 		one := o.frames(i, 1)
 		for _, fd := range fds {
 			if n, err := unix.Write(fd, one); n != len(one) {
-				return fmt.Errorf("write: %w", cmpErr(err, io.ErrShortWrite))
+				return fmt.Errorf("write: %w", cmp.Or(err, io.ErrShortWrite))
 			}
 		}
 		return nil
@@ -208,16 +209,6 @@ func pace(ctx context.Context, count int, interval time.Duration, fire func(i in
 			return context.Cause(ctx)
 		}
 		if err := fire(i); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// cmpErr returns the first error that is one.
-func cmpErr(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
 			return err
 		}
 	}

@@ -47,12 +47,13 @@ func standard() options {
 // figures are rough.
 func (o *options) shorten() {
 	o.rounds = 1
+	o.writers = []int{1, 32}
 	o.commitRun = time.Second
 	o.latencyRun = 2 * time.Second
 	o.pacedEvents = 100
 	o.flatEvents = 3000
 	o.idle = 2000
-	o.settle = 3 * time.Second
+	o.settle = 2 * time.Second
 }
 
 func parseOptions(args []string, errors io.Writer) (options, error) {

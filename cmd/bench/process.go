@@ -24,6 +24,19 @@ func cpuTime(pid int) (time.Duration, error) {
 	return time.Duration(t.Nano()), nil
 }
 
+// cpuDuring returns the CPU time that a process used while something was done.
+func cpuDuring(pid int, do func() error) (time.Duration, error) {
+	before, err := cpuTime(pid)
+	if err != nil {
+		return 0, err
+	}
+	if err := do(); err != nil {
+		return 0, err
+	}
+	after, err := cpuTime(pid)
+	return after - before, err
+}
+
 // residentMemory returns the VmRSS of a process in bytes.
 func residentMemory(pid int) (int64, error) {
 	path := fmt.Sprintf("/proc/%d/status", pid)

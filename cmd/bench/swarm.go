@@ -27,7 +27,9 @@ type recorder interface {
 type swarm struct {
 	epoll, wake int
 	clients     []client
-	recorder    recorder
+
+	mu       sync.Mutex // taken once for each read
+	recorder recorder
 
 	wg     sync.WaitGroup
 	ended  atomic.Bool
@@ -149,7 +151,10 @@ func (s *swarm) receive(i int) error {
 		return errors.New("the server ended the connection")
 	}
 	at := clock()
-	if err := s.take(i, s.buffer[:n], at); err != nil {
+	s.mu.Lock()
+	err = s.takeLocked(i, s.buffer[:n], at)
+	s.mu.Unlock()
+	if err != nil {
 		return err
 	}
 	s.bytes.Add(int64(n))
@@ -157,8 +162,8 @@ func (s *swarm) receive(i int) error {
 	return nil
 }
 
-// take goes through the frames that are complete and keeps the rest.
-func (s *swarm) take(i int, data []byte, at time.Duration) error {
+// takeLocked goes through the frames that are complete and keeps the rest.
+func (s *swarm) takeLocked(i int, data []byte, at time.Duration) error {
 	c := &s.clients[i]
 	if len(c.rest) > 0 {
 		c.rest = append(c.rest, data...)
@@ -278,6 +283,13 @@ func (s *swarm) await(ctx context.Context, what string, so func() bool) error {
 			return err
 		}
 	}
+}
+
+// inspect lets somebody look at what was recorded while nothing is.
+func (s *swarm) inspect(look func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	look()
 }
 
 // close ends all connections and returns what had gone wrong with them.

@@ -24,7 +24,7 @@ func (c *serverConfig) define(s *settings, address string) {
 	define(s, "allowed-origins", "list", "", "web pages of other hosts that may connect in anonymous mode: scheme://host, null, *",
 		&c.http.AllowedOrigins, parseOrigins)
 	define(s, "allowed-hosts", "list", "", "names by which this server may be called in anonymous mode, besides loopback and IP addresses",
-		&c.http.AllowedHosts, parseList)
+		&c.http.AllowedHosts, parseHosts)
 	define(s, "drain", "duration", "10s", "time over which connections are closed when the server stops", &c.http.Drain, parseDuration)
 	c.defineLog(s)
 	c.defineReading(s)
@@ -116,6 +116,18 @@ func parseOrigins(text string) ([]string, error) {
 		u, err := url.Parse(origin)
 		if err != nil || u.Scheme == "" || u.Host == "" || u.Path != "" || u.RawQuery != "" || u.User != nil {
 			problems = append(problems, fmt.Errorf("%q is neither scheme://host[:port], nor null, nor *", origin))
+		}
+	}
+	return list, errors.Join(problems...)
+}
+
+// parseHosts reads a list of host names, with or without a port.
+func parseHosts(text string) ([]string, error) {
+	list, _ := parseList(text)
+	var problems []error
+	for _, host := range list {
+		if strings.ContainsAny(host, "/*@ ") {
+			problems = append(problems, fmt.Errorf("%q is not a host name, with or without a port", host))
 		}
 	}
 	return list, errors.Join(problems...)

@@ -146,6 +146,18 @@ func TestParseAddressesAndOrigins(t *testing.T) {
 	}
 }
 
+func TestParseHosts(t *testing.T) {
+	t.Parallel()
+	if got, err := parseHosts("a.example, b:8080,[::1]"); err != nil || len(got) != 3 {
+		t.Errorf("hosts: %q, %v", got, err)
+	}
+	for _, text := range []string{"http://a", "*", "u@h"} {
+		if got, err := parseHosts(text); err == nil {
+			t.Errorf("accepted hosts %q as %q", text, got)
+		}
+	}
+}
+
 func FuzzParseDuration(f *testing.F) {
 	f.Add("1d12h")
 	f.Add("0.1d")

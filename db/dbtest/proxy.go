@@ -18,6 +18,7 @@ type Proxy struct {
 	mu      sync.Mutex
 	conns   map[net.Conn]bool // both sides of every open connection
 	open    chan struct{}     // closed while bytes may pass
+	held    int               // bytes read and not passed on, because of a Stall
 	refuse  bool
 	stopped bool
 }
@@ -151,7 +152,7 @@ func (p *Proxy) copy(to, from net.Conn) {
 	buffer := make([]byte, 32<<10)
 	for {
 		n, err := from.Read(buffer)
-		p.awaitOpen()
+		p.awaitOpen(n)
 		if _, writeErr := to.Write(buffer[:n]); writeErr != nil || err != nil {
 			return
 		}
@@ -159,11 +160,26 @@ func (p *Proxy) copy(to, from net.Conn) {
 }
 
 // awaitOpen waits until no Stall is on.
-func (p *Proxy) awaitOpen() {
+func (p *Proxy) awaitOpen(bytes int) {
 	p.mu.Lock()
 	open := p.open
+	p.held += bytes
 	p.mu.Unlock()
 	<-open
+	p.mu.Lock()
+	p.held -= bytes
+	p.mu.Unlock()
+}
+
+// Held is how many bytes a Stall keeps back at this moment: once it is positive, a client has
+// sent something that the other side does not have.
+func (p *Proxy) Held() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if isClosed(p.open) {
+		return 0
+	}
+	return p.held
 }
 
 func (p *Proxy) refuses() bool {

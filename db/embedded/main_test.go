@@ -2,6 +2,7 @@ package embedded_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -21,7 +22,24 @@ func TestMain(m *testing.M) {
 	if dir := os.Getenv(ownerEnv); dir != "" {
 		os.Exit(own(dir))
 	}
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(m, goleak.Cleanup(scratch()))
+}
+
+// scratch gives the tests a temporary folder of their own, which any user can reach, and returns
+// what removes it: the downloading library leaves an empty log in $TMPDIR each time.
+func scratch() func(exitCode int) {
+	dir, err := os.MkdirTemp("", "embedded-tests-")
+	if err == nil {
+		err = errors.Join(os.Chmod(dir, 0o755), os.Setenv("TMPDIR", dir))
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	return func(exitCode int) {
+		_ = os.RemoveAll(dir)
+		os.Exit(exitCode)
+	}
 }
 
 // own starts a cluster, says so on standard output, and stops it when standard input ends.

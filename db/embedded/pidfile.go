@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -34,12 +35,12 @@ func readPidFile(dataDir string) (f pidFile, ok bool) {
 	return f, true
 }
 
-// ownerSetting is a setting of our own on every command line; the server copies its command
-// line to postmaster.opts when it starts, so the mark and the server cannot disagree.
+// ownerSetting is a setting of our own on every command line. There it marks a server as ours
+// from its first moment; postmaster.opts, the server's copy, is written a little later than
+// postmaster.pid, and an owner can be killed in between (seen).
 const ownerSetting = "notifier.started_by"
 
-// startedByUs says whether this package started the server that runs in a data folder.
-func startedByUs(dataDir string) bool {
-	text, err := os.ReadFile(filepath.Join(dataDir, "postmaster.opts"))
-	return err == nil && strings.Contains(string(text), ownerSetting+"="+defaultName)
+// marked says whether a command line carries our mark.
+func marked(commandLine []byte) bool {
+	return bytes.Contains(commandLine, []byte(ownerSetting+"="+defaultName))
 }

@@ -16,3 +16,9 @@ func worksIn(_ string, pid int, dataDir string) bool {
 	data, err := os.Stat(dataDir)
 	return err == nil && os.SameFile(cwd, data)
 }
+
+// startedByUs says whether this package started a process, a postmaster by worksIn.
+func startedByUs(pid int, _ string) bool {
+	line, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cmdline")
+	return err == nil && marked(line)
+}

@@ -1,7 +1,9 @@
 package embedded
 
 import (
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"syscall"
 )
@@ -21,4 +23,10 @@ func sameUserProcess(int) bool { return false }
 // worksIn asks pg_ctl whether a server runs in a data folder.
 func worksIn(binDir string, _ int, dataDir string) bool {
 	return exec.Command(executable(binDir, "pg_ctl"), "status", "-D", dataDir).Run() == nil
+}
+
+// startedByUs reads the server's copy of its command line.
+func startedByUs(_ int, dataDir string) bool {
+	line, err := os.ReadFile(filepath.Join(dataDir, "postmaster.opts"))
+	return err == nil && marked(line)
 }

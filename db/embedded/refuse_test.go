@@ -3,7 +3,6 @@ package embedded_test
 import (
 	"errors"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -70,40 +69,6 @@ func TestStart_FolderOfALivingOwnerIsRefused(t *testing.T) {
 		t.Errorf("remove: %v", err)
 	}
 	write(t, s.URL("")) // unharmed
-}
-
-// A server that somebody started by hand in our data folder is theirs.
-func TestStart_ServerOfAnotherIsRefusedAndLeftAlone(t *testing.T) {
-	t.Parallel()
-	dir := clusterDir(t)
-	s := start(t, config(dir))
-	write(t, s.URL(""))
-	url := s.URL("")
-	stop(t, s)
-
-	port := url[strings.LastIndex(url, ":")+1:]
-	port, _, _ = strings.Cut(port, "/")
-	cmd := exec.Command(s.Bin("postgres"), "-D", filepath.Join(dir, "data"), "-p", port, "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=")
-	asOwnerOf(t, cmd, filepath.Join(dir, "data"))
-	cmd.Dir = dir
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = cmd.Wait() }()
-	defer func() { _ = cmd.Process.Signal(os.Interrupt) }()
-	pid := filepath.Join(dir, "data", "postmaster.pid")
-	eventually(t, "the foreign server is ready", func() bool {
-		text, _ := os.ReadFile(pid)
-		return strings.Contains(string(text), "ready")
-	})
-
-	_, err := embedded.Start(t.Context(), config(dir))
-	if !errors.Is(err, embedded.ErrInUse) || !strings.Contains(err.Error(), "did not start") {
-		t.Errorf("got %v", err)
-	}
-	if got := read(t, url); got != 1 {
-		t.Errorf("rows in the foreign server: %d, want 1", got)
-	}
 }
 
 // What a start that was killed leaves must not be in the way of the next.

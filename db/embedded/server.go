@@ -68,7 +68,8 @@ func (s *Server) open(ctx context.Context) error {
 }
 
 // launch starts the server in its initialized folder. A free port can be lost to another
-// program before the server binds it; then another one is tried.
+// program before the server binds it, and the folder to a server whose owner was killed
+// while that server was just starting; then it is tried again.
 func (s *Server) launch(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, s.config.StartTimeout, fmt.Errorf("not ready after %v", s.config.StartTimeout))
 	defer cancel()
@@ -88,15 +89,18 @@ func (s *Server) launch(ctx context.Context) error {
 		if err == nil {
 			return nil
 		}
-		if attempt == attempts || ctx.Err() != nil || !mayRetry(err, s.port == 0, port) {
+		if attempt == attempts || ctx.Err() != nil || !s.mayRetry(err, port) {
 			return err
 		}
 	}
 }
 
-// mayRetry says whether a start failed only because a port chosen by us was snatched away.
-func mayRetry(err error, chosen bool, port int) bool {
-	return chosen && errors.Is(err, errEarlyEnd) && !isFree(port)
+// mayRetry says whether a start failed only because something of ours was snatched away.
+func (s *Server) mayRetry(err error, port int) bool {
+	if !errors.Is(err, errEarlyEnd) {
+		return false
+	}
+	return s.port == 0 && !isFree(port) || s.occupied()
 }
 
 // launchOn makes one attempt.

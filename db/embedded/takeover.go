@@ -25,12 +25,18 @@ func (s *Server) reclaim(ctx context.Context) error {
 	if !worksIn(s.bin.Dir, f.pid, data) {
 		return removeStale(data, f)
 	}
-	if f.standalone || !startedByUs(data) {
+	if f.standalone || !startedByUs(f.pid, data) {
 		return fmt.Errorf("use data folder %q: a PostgreSQL server that notifier did not start (process %d) runs in it: stop that one first: %w",
 			data, f.pid, ErrInUse)
 	}
 	s.config.Logger.Warn("stopping a database server that lost its owner", "pid", f.pid, "dir", s.config.Dir)
 	return s.stopOrphan(ctx, f.pid)
+}
+
+// occupied says whether a server runs in the data folder now.
+func (s *Server) occupied() bool {
+	f, ok := readPidFile(s.config.dataDir())
+	return ok && worksIn(s.bin.Dir, f.pid, s.config.dataDir())
 }
 
 // removeStale removes the postmaster.pid of a server that is gone when its process id now

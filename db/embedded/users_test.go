@@ -98,7 +98,10 @@ func TestStart_RootIsToldWhichFolderIsClosed(t *testing.T) {
 	}
 }
 
-// TestAsNormalUser runs this package's tests once more as an unprivileged user.
+// forNormalUser are the tests whose outcome depends on who runs them.
+const forNormalUser = "DataSurvive|TakesOver|KilledWhileStarting|ServerOfAnother|StalePidFile"
+
+// TestAsNormalUser runs them once more as an unprivileged user.
 func TestAsNormalUser(t *testing.T) {
 	needRoot(t)
 	if testing.Short() {
@@ -111,7 +114,7 @@ func TestAsNormalUser(t *testing.T) {
 	}
 	binary := filepath.Join(home, "embedded.test") // the original lies in a folder of root's
 	copyFile(t, os.Args[0], binary)
-	cmd := exec.CommandContext(t.Context(), binary, "-test.short", "-test.v", "-test.timeout=5m")
+	cmd := exec.CommandContext(t.Context(), binary, "-test.short", "-test.v", "-test.run="+forNormalUser, "-test.timeout=5m")
 	cmd.Dir = home
 	cmd.Env = append(os.Environ(), "HOME="+home, "TMPDIR="+home)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
@@ -119,7 +122,7 @@ func TestAsNormalUser(t *testing.T) {
 	if err != nil {
 		t.Fatalf("as user %d: %v\n%s", uid, err, out)
 	}
-	if passed := strings.Count(string(out), "--- PASS"); passed < 10 {
+	if passed := strings.Count(string(out), "--- PASS"); passed < 5 {
 		t.Errorf("only %d tests passed as user %d:\n%s", passed, uid, out)
 	}
 }

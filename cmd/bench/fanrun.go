@@ -1,0 +1,116 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// outcome is what one run of a program took, from the first event sent to the
+// last one received.
+type outcome struct {
+	took, cpu  time.Duration // cpu: of the program alone
+	bytes      int64         // received by all clients
+	deliveries int64
+}
+
+// microseconds returns the CPU time of a delivery.
+func (o outcome) microseconds() float64 { return o.cpu.Seconds() * 1e6 / float64(o.deliveries) }
+
+func (o outcome) perSecond() float64 { return float64(o.deliveries) / o.took.Seconds() }
+
+func (o outcome) bytesEach() float64 { return float64(o.bytes) / float64(o.deliveries) }
+
+// run sends events and waits until every client has them all.
+func (f *fanout) run(ctx context.Context, count int, send func(context.Context, uint64, int) error) (o outcome, err error) {
+	o.deliveries = int64(count * len(f.clients.clients))
+	bytes, events, start := f.clients.bytes.Load(), f.clients.events.Load(), clock()
+	o.cpu, err = cpuDuring(f.pid, func() error {
+		if err := send(ctx, f.sent+1, count); err != nil {
+			return fmt.Errorf("send: %w", err)
+		}
+		return f.clients.awaitEvents(ctx, events+o.deliveries)
+	})
+	if err != nil {
+		return o, fmt.Errorf("%s: %w", f.name, err)
+	}
+	o.took = time.Duration(f.clients.last.Load()) - start
+	o.bytes = f.clients.bytes.Load() - bytes
+	f.sent += uint64(count)
+	return o, f.allEqual()
+}
+
+// allEqual checks that every client has got every event. That none came twice,
+// or out of order, was checked with each.
+func (f *fanout) allEqual() (err error) {
+	f.clients.inspect(func() {
+		for i, got := range f.received.got {
+			if got != f.sent {
+				err = fmt.Errorf("%s: client %d has got %d events of %d", f.name, i, got, f.sent)
+			}
+		}
+	})
+	return err
+}
+
+// runPaced measures the CPU that a delivery costs.
+func (b *bench) runPaced(ctx context.Context, f *fanout) error {
+	o, err := f.run(ctx, b.pacedEvents, f.paced)
+	f.cpu = append(f.cpu, o.microseconds())
+	f.pacedBytes = append(f.pacedBytes, o.bytesEach())
+	return err
+}
+
+// runFlat measures how many deliveries a second there can be.
+func (b *bench) runFlat(ctx context.Context, f *fanout) error {
+	o, err := f.run(ctx, b.flatEvents, f.flat)
+	f.rate = append(f.rate, o.perSecond())
+	f.busyCPU = append(f.busyCPU, o.microseconds())
+	f.flatBytes = append(f.flatBytes, o.bytesEach())
+	return err
+}
+
+// insertPaced commits events one by one at a constant rate.
+func insertPaced(ctx context.Context, conn *pgx.Conn, first uint64, count int) error {
+	return pace(ctx, count, pacedInterval, func(i int) error {
+		_, err := conn.Exec(ctx, insertNumbered, fanoutID, first+uint64(i))
+		return err
+	})
+}
+
+// insertFlat commits lists of events, each as soon as the window allows.
+func insertFlat(ctx context.Context, conn *pgx.Conn, received *sequence, first uint64, count int) error {
+	last := first + uint64(count) - 1
+	for from := first; from <= last; from += listRows {
+		to := min(from+listRows-1, last)
+		if err := received.awaitWindow(ctx, to); err != nil {
+			return err
+		}
+		if _, err := conn.Exec(ctx, insertList, fanoutID, from, to); err != nil {
+			return fmt.Errorf("insert list: %w", err)
+		}
+	}
+	return nil
+}
+
+// awaitWindow waits until no more than the window's events are on their way to
+// any client, the next list included.
+func (q *sequence) awaitWindow(ctx context.Context, to uint64) error {
+	patience := time.NewTimer(patience)
+	defer patience.Stop()
+	for to > uint64(q.complete.Load()+window)*listRows {
+		select {
+		case <-q.rung:
+		case <-patience.C:
+			return errors.New("the clients don't get what was sent")
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,55 @@
+//go:build !windows
+
+package dbtest_test
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"example.com/notifier/db/dbtest"
+)
+
+// dieEnv makes TestDie, in a process of its own, die with a cluster running.
+const dieEnv = "DBTEST_DIE"
+
+// TestDie is the victim of TestCluster_DoesNotOutliveItsProcess.
+func TestDie(t *testing.T) {
+	if os.Getenv(dieEnv) == "" {
+		t.Skip("only as a process of its own")
+	}
+	url := dbtest.Empty(t)
+	conn := dbtest.Connect(t, url)
+	var dir string
+	if err := conn.QueryRow(t.Context(), "SHOW data_directory").Scan(&dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(os.Getenv(dieEnv), []byte(dir), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+}
+
+// Even a killed test process leaves neither a server nor a folder.
+func TestCluster_DoesNotOutliveItsProcess(t *testing.T) {
+	t.Parallel()
+	note := filepath.Join(t.TempDir(), "dir")
+	cmd := exec.Command(os.Args[0], "-test.run=^TestDie$")
+	cmd.Env = append(os.Environ(), dieEnv+"="+note)
+	out, err := cmd.CombinedOutput()
+	if status, ok := errors.AsType[*exec.ExitError](err); !ok || !strings.Contains(status.Error(), "killed") {
+		t.Fatalf("the victim ended with %v:\n%s", err, out)
+	}
+	data, err := os.ReadFile(note)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dbtest.Eventually(t, "server and folder are gone", func() bool {
+		_, err := os.Stat(filepath.Dir(string(data)))
+		return errors.Is(err, os.ErrNotExist)
+	})
+}

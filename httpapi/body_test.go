@@ -1,0 +1,81 @@
+package httpapi
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+	"testing/iotest"
+	"unicode/utf8"
+
+	"example.com/notifier/notifier"
+)
+
+func FuzzUTF8Reader(f *testing.F) {
+	for _, seed := range []string{"", "a", "ü", "€", "😀", "\xff", "\xe2\x82", "\xf0\x9f\x98", "a\xed\xa0\x80", "\xc0\x80", "\xf4\x90\x80\x80"} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		for name, source := range map[string]io.Reader{
+			"at once": bytes.NewReader(text), "bytewise": iotest.OneByteReader(bytes.NewReader(text)),
+			"halved": iotest.HalfReader(bytes.NewReader(text)), "with the end": iotest.DataErrReader(bytes.NewReader(text)),
+		} {
+			got, err := io.ReadAll(&utf8Reader{source: source})
+			if valid := utf8.Valid(text); valid != (err == nil) || valid && !bytes.Equal(got, text) {
+				t.Errorf("%s: %q: %q, %v", name, text, got, err)
+			}
+		}
+	})
+}
+
+func TestBudget(t *testing.T) {
+	t.Parallel()
+	b := newBudget(10)
+	first := &budgetReader{source: strings.NewReader("123456"), budget: b}
+	if _, err := io.ReadAll(first); err != nil {
+		t.Fatal(err)
+	}
+	second := &budgetReader{source: strings.NewReader("123456"), budget: b}
+	if _, err := io.ReadAll(second); !errors.Is(err, errBusy) {
+		t.Errorf("took more than the budget: %v", err)
+	}
+	second.release()
+	first.release()
+	if free := b.free.Load(); free != 10 {
+		t.Errorf("%d bytes are free again", free)
+	}
+}
+
+func FuzzPush(f *testing.F) {
+	for _, seed := range []string{
+		`[]`, `[{"accessid":"a","created_at":1,"payload":"x"}]`, `[{"accessid":"a","created_at":1e999999999,"payload":null}]`,
+		`[{"accessid":"a","created_at":1,"payload":{"b":[1,2]},"idempotency_key":"k"},{}]`, `{`, `[1 2]`, `[]]`, "[\xff]",
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		p, err := parsePush(&utf8Reader{source: bytes.NewReader(body)}, 3)
+		if err != nil {
+			if told := told(err); told.status < 400 || told.status > 503 || strings.Contains(told.text, "\n") {
+				t.Errorf("%q: %d %q", body, told.status, told.text)
+			}
+			return
+		}
+		if len(p.Events) > 3 || p.EventKeys != nil && len(p.EventKeys) != len(p.Events) {
+			t.Errorf("%q: %+v", body, p)
+		}
+		for _, e := range p.Events {
+			if e.Recipient == nil || e.CreatedAt.Before(notifier.MinTime) || e.CreatedAt.After(notifier.MaxTime) || len(e.Payload) == 0 {
+				t.Errorf("%q: %+v", body, e)
+			}
+		}
+	})
+}
+
+func told(err error) *refusal {
+	if told, ok := errors.AsType[*refusal](err); ok {
+		return told
+	}
+	return refusalOf(err)
+}
