@@ -20,6 +20,9 @@ type Store interface {
 	// Replay yields the stored events that the filter wants and the point
 	// covers, oldest first. It may be kept waiting by what it yields to.
 	Replay(ctx context.Context, f notifier.Filter, until notifier.Point, page func([]*notifier.Event) error) error
+	// Admit asks the policy about a user who wants to subscribe to an object;
+	// without one, type and key are empty.
+	Admit(ctx context.Context, user, eventType, key string) (notifier.Admission, error)
 }
 
 // Config is what a [Server] is made from. Zero means the default, negative is
@@ -35,8 +38,10 @@ type Config struct {
 	// Logger takes what is worth telling; default: nothing is told.
 	Logger *slog.Logger
 
-	// Anonymous lets a client without a token do everything. So far there are
-	// no tokens: without it New returns an error.
+	// Tokens verifies what clients show; nil: no token is any good, and
+	// Anonymous is required.
+	Tokens Verifier
+	// Anonymous lets a client without a token do everything.
 	Anonymous bool
 	// AllowedOrigins are the web pages of other hosts that may use the server
 	// in anonymous mode, as scheme://host[:port], "null" (a page opened from a
@@ -101,7 +106,7 @@ func (c Config) complete() (Config, error) {
 	require(c.Hub != nil, "hub is missing")
 	require(c.Store != nil, "store is missing")
 	require(c.Ready != nil, "ready is missing")
-	require(c.Anonymous, "anonymous is off: there is no way yet to tell who a client is, so nobody could be let in")
+	require(c.Anonymous || c.Tokens != nil, "there is no key to verify tokens with, and anonymous is off: nobody could be let in")
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}

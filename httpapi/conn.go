@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -26,6 +27,7 @@ const lingerBytes = 1 << 20
 type conn struct {
 	server *Server
 	codec  codec
+	caller caller // who shook hands; nobody, if no token was shown
 	wire   *wire
 	socket socket
 
@@ -40,7 +42,11 @@ type conn struct {
 	gone       bool            // run has ended: no task may start
 	ending     notifier.Ending // "": it goes on
 	subscriber *notifier.Subscriber
-	stopReplay context.CancelFunc // nil: none runs
+	// subscriptions are those that are in force, by the codec's names.
+	subscriptions map[string]*subscription
+	revoked       *notifier.Subscription // ended by the hub before it was recorded
+	leases        map[string]*lease      // by the user whose tokens were shown
+	stopReplay    context.CancelFunc     // nil: none runs
 }
 
 // subscribe is where the WebSockets of a protocol begin.
@@ -56,11 +62,16 @@ func (s *Server) subscribe(codec codec) http.HandlerFunc {
 			refuse(w, http.StatusServiceUnavailable, "starting: try again") // a subscription would not know where live begins
 			return
 		}
+		who, err := s.authenticate(r)
+		if errors.Is(err, errBadToken) { // with none, a message may bring one
+			unauthorized(w, err)
+			return
+		}
 		if err := s.connections.reserve(); err != nil {
 			refuse(w, http.StatusServiceUnavailable, err.Error())
 			return
 		}
-		c := &conn{server: s, codec: codec}
+		c := &conn{server: s, codec: codec, caller: who}
 		ws, err := websocket.Accept(&hijacker{w, c}, r, &websocket.AcceptOptions{
 			InsecureSkipVerify: true, // the guard has checked the Origin
 			CompressionMode:    websocket.CompressionDisabled,
@@ -123,6 +134,7 @@ func (c *conn) run(ws *websocket.Conn) {
 	c.gone = true
 	c.mu.Unlock()
 	c.leave()
+	c.stopLeases()
 	c.server.connections.remove(c)
 	_ = c.socket.net.Close() // wakes a writer that waits
 	_ = ws.CloseNow()        // frees what the library holds
@@ -155,39 +167,6 @@ func (c *conn) partWith(err error) {
 	default:
 		c.decide(notifier.EndedByClient)
 	}
-}
-
-// receive does what a message asks for. After the first, ernius's client has
-// nothing more to say.
-func (c *conn) receive(message []byte) {
-	if c.isEnding() || c.subscriber != nil {
-		return
-	}
-	command, err := c.codec.decode(message)
-	if err != nil {
-		if frame := c.codec.complaint(err); frame != nil {
-			c.reply(frame)
-		}
-		c.End(notifier.EndedByProtocol)
-		return
-	}
-	c.subscribe(command)
-}
-
-// subscribe joins the hub and starts the replay of what is stored, which goes
-// ahead of what happens from now on.
-func (c *conn) subscribe(cmd command) {
-	s := notifier.NewSubscriber(c.server.subscriberUser(cmd.user), c.codec, c)
-	c.mu.Lock()
-	c.subscriber = s
-	c.mu.Unlock()
-	c.socket.outbox.Hold()
-	c.server.config.Hub.Join(s)
-	subscription, point := c.server.config.Hub.Subscribe(s, cmd.filter)
-	if subscription == nil {
-		return // dropped in this moment: End was called
-	}
-	c.startReplay(cmd.filter, point)
 }
 
 // Queue takes a frame of events.

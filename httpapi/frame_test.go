@@ -91,7 +91,8 @@ func FuzzAnnouncement(f *testing.F) {
 		if json.Unmarshal(message, &reference) != nil {
 			return // keys in other case, which count for encoding/json only
 		}
-		if command.filter.Recipient == nil || *command.filter.Recipient != command.user || len(command.user) > maxAccessID {
+		filter := command.wanted(command.user)
+		if filter.Recipient == nil || *filter.Recipient != command.user || len(command.user) > maxAccessID {
 			t.Errorf("%q: %+v", message, command)
 		}
 	})

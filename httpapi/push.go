@@ -33,7 +33,7 @@ func (s *Server) pushEvents(w http.ResponseWriter, r *http.Request) {
 		s.decline(w, err)
 		return
 	}
-	publication.Principal, publication.IdempotencyKey = s.requester(r), key
+	publication.Principal, publication.IdempotencyKey = requester(r), key
 	if len(publication.Events) > 0 {
 		if err := s.config.Store.Publish(r.Context(), publication); err != nil {
 			s.declineStore(r.Context(), w, "publish", err)

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"errors"
 
 	"example.com/notifier/notifier"
 )
@@ -15,23 +16,30 @@ const (
 
 // startReplay has the stored events up to the point sent ahead of those the
 // hub delivers, which wait in the outbox meanwhile.
-func (c *conn) startReplay(f notifier.Filter, until notifier.Point) {
+func (c *conn) startReplay(sub *subscription, f notifier.Filter, until notifier.Point) {
 	ctx, cancel := context.WithCancel(context.Background())
 	c.mu.Lock()
 	c.stopReplay = cancel
 	ending := c.ending != ""
 	c.mu.Unlock()
-	if ending || !c.spawn(func() { c.replay(ctx, f, until) }) { // ends when all is sent, or with the connection
+	if ending || !c.spawn(func() { c.replay(ctx, sub, f, until) }) { // ends when all is sent, or with the connection
 		cancel()
 	}
 }
 
-func (c *conn) replay(ctx context.Context, f notifier.Filter, until notifier.Point) {
+func (c *conn) replay(ctx context.Context, sub *subscription, f notifier.Filter, until notifier.Point) {
 	err := c.server.places.replay(ctx, c.server.config.Store, f, until, func(events []*notifier.Event) error {
-		return c.sendReplay(ctx, events)
+		readable, err := c.server.config.Hub.Readable(ctx, sub.Subscription, events)
+		if err != nil {
+			return err
+		}
+		return c.sendReplay(ctx, readable)
 	})
 	switch {
 	case ctx.Err() != nil: // the connection ends
+	case errors.Is(err, notifier.ErrGone): // the subscription has ended
+		c.socket.outbox.Release()
+		c.socket.flush()
 	case err != nil:
 		c.server.config.Logger.Warn("replay broken off", "user", c.subscriber.User(), "error", err)
 		c.End(notifier.EndedByReplay) // what is held back stays so: live after a hole would be wrong

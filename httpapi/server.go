@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 
+	"example.com/notifier/httpapi/auth"
 	"github.com/go-chi/chi/v5"
 )
 
@@ -44,16 +45,19 @@ func (s *Server) Handler() http.Handler { return s.handler }
 // WebSockets is one line of its own.
 func (s *Server) routes(g *guard) http.Handler {
 	r := chi.NewRouter()
-	r.Use(g.protect)
+	if s.config.Anonymous { // with tokens any page may call: there are no cookies
+		r.Use(g.protect)
+	}
 	r.NotFound(bare(http.StatusNotFound))
 	r.MethodNotAllowed(wrongMethod(r))
 
 	s.protocol(r, "/subscribe_to_events", ernius{})
+	s.protocol(r, "/ws", airlay{})
 
 	text := r.With(acceptsText)
-	text.With(sendsJSON).Post("/push_events", s.pushEvents)
-	text.With(sendsJSON).Post("/drop_user", s.dropUser)
-	readable(text, "/clients", s.listClients)
+	text.With(s.requires(auth.Publisher), sendsJSON).Post("/push_events", s.pushEvents)
+	text.With(s.requires(auth.Admin), sendsJSON).Post("/drop_user", s.dropUser)
+	readable(text.With(s.requires(auth.Admin)), "/clients", s.listClients)
 	readable(r, "/livez", s.livez)
 	readable(r, "/readyz", s.readyz)
 	return r

@@ -45,7 +45,7 @@ func position(xmax uint64) notifier.Position {
 }
 
 func newStore() *store {
-	s := &store{hub: notifier.NewHub(), xid: 100}
+	s := &store{hub: notifier.NewHub(notifier.AccessConfig{}), xid: 100}
 	s.hub.Start(position(s.xid))
 	return s
 }
@@ -60,6 +60,11 @@ func (s *store) published() []notifier.Publication {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.publications)
+}
+
+// Admit knows every user and forbids nothing.
+func (s *store) Admit(context.Context, string, string, string) (notifier.Admission, error) {
+	return notifier.Admission{Exists: true, MayRead: true}, nil
 }
 
 // Publish stores a publication in a transaction of its own and delivers it.
@@ -86,7 +91,10 @@ func (s *store) commitLocked(events []*notifier.Event) {
 	}
 	from := position(s.xid)
 	s.xid++
-	s.hub.Publish(notifier.Page{From: from, To: position(s.xid), Events: events, Last: true})
+	page := notifier.Page{From: from, To: position(s.xid), Events: events, Last: true}
+	if err := s.hub.Publish(context.Background(), page); err != nil {
+		panic(err)
+	}
 }
 
 // DropUser sends the control event.

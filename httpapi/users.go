@@ -23,7 +23,7 @@ func (s *Server) dropUser(w http.ResponseWriter, r *http.Request) {
 		s.decline(w, err)
 		return
 	}
-	if err := s.config.Store.DropUser(r.Context(), user, s.requester(r)); err != nil {
+	if err := s.config.Store.DropUser(r.Context(), user, requester(r)); err != nil {
 		s.declineStore(r.Context(), w, "drop user", err)
 		return
 	}

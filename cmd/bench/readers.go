@@ -68,7 +68,7 @@ func newFeed(ctx context.Context, url string, pollOnly bool) (reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &feedReader{db: d, hub: notifier.NewHub()}
+	r := &feedReader{db: d, hub: notifier.NewHub(notifier.AccessConfig{})}
 	r.start(ctx, func(ctx context.Context) error { return d.Feed(ctx, r) })
 	return r, nil
 }
@@ -77,9 +77,9 @@ func newFeed(ctx context.Context, url string, pollOnly bool) (reader, error) {
 func (r *feedReader) Start(p notifier.Position) { r.hub.Start(p) }
 
 // Publish counts events on their way to the hub.
-func (r *feedReader) Publish(p notifier.Page) {
-	r.hub.Publish(p)
+func (r *feedReader) Publish(ctx context.Context, p notifier.Page) error {
 	r.count.Add(int64(len(p.Events)))
+	return r.hub.Publish(ctx, p)
 }
 
 func (r *feedReader) ready(ctx context.Context) error {

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/url"
 	"strings"
+	"time"
 
 	"example.com/notifier/db"
 	"example.com/notifier/httpapi"
@@ -17,6 +18,9 @@ type serverConfig struct {
 	addresses []string
 	db        db.Config
 	http      httpapi.Config
+	tokens    tokenConfig
+	// accessMaxAge is how long a verdict of the policy is used.
+	accessMaxAge time.Duration
 }
 
 func (c *serverConfig) define(s *settings, address string) {
@@ -26,6 +30,8 @@ func (c *serverConfig) define(s *settings, address string) {
 	define(s, "allowed-hosts", "list", "", "names by which this server may be called in anonymous mode, besides loopback and IP addresses",
 		&c.http.AllowedHosts, parseHosts)
 	define(s, "drain", "duration", "10s", "time over which connections are closed when the server stops", &c.http.Drain, parseDuration)
+	define(s, "access-max-age", "duration", "1m", "how long an answer of the policy functions is used, if nobody says that access has changed",
+		&c.accessMaxAge, parseDuration)
 	c.defineLog(s)
 	c.defineReading(s)
 	c.defineLimits(s)

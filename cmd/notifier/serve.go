@@ -22,15 +22,16 @@ func (a *app) serveCommand() *cobra.Command {
 		Use:   "serve",
 		Short: "Run a server on a database",
 		Long: "serve follows the log in a Postgres database and serves it to subscribers, until SIGTERM or SIGINT.\n\n" +
-			"It needs --database-url, a schema brought up by 'notifier migrate up' (or --migrate), and, as there is no\n" +
-			"authentication yet, --anonymous.",
+			"It needs --database-url, a schema brought up by 'notifier migrate up' (or --migrate), and a key to verify\n" +
+			"tokens with: --jwt-secret, --jwt-public-key, --jwks-url or --jwks-file; or else --anonymous.",
 		Args: cobra.NoArgs,
 	}
 	var c serveConfig
 	s := newSettings(command)
 	c.databaseConfig.define(s)
 	defineSwitch(s, "migrate", "bring the schema up first", &c.migrate)
-	defineSwitch(s, "anonymous", "let everybody who reaches the server do everything", &c.http.Anonymous)
+	defineSwitch(s, "anonymous", "let clients without a token do everything", &c.http.Anonymous)
+	c.tokens.define(s)
 	c.serverConfig.define(s, ":8080")
 	s.check = func() []error { return append(c.databaseConfig.problems(), c.problems()...) }
 	command.RunE = func(command *cobra.Command, _ []string) error {
@@ -45,9 +46,10 @@ func (a *app) serveCommand() *cobra.Command {
 
 func (c *serveConfig) problems() []error {
 	problems := c.serverConfig.problems()
-	if !c.http.Anonymous {
-		problems = append(problems, named("anonymous", "is off, and there is no other way yet to tell who a client is: "+
-			"nobody could be let in; turn it on where everybody who reaches the server may read and publish everything"))
+	if !c.http.Anonymous && !c.tokens.given() {
+		problems = append(problems, named("anonymous", "is off, and there is no key to verify tokens with: nobody could be let in; "+
+			"give --jwt-secret, --jwt-public-key, --jwks-url or --jwks-file; "+
+			"or turn it on where everybody who reaches the server may read and publish everything"))
 	}
 	return problems
 }

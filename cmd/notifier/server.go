@@ -10,6 +10,7 @@ import (
 
 	"example.com/notifier/db"
 	"example.com/notifier/httpapi"
+	"example.com/notifier/httpapi/auth"
 	"example.com/notifier/notifier"
 	"golang.org/x/sync/errgroup"
 )
@@ -21,13 +22,14 @@ type server struct {
 	database  *db.DB
 	hub       *notifier.Hub
 	http      *httpapi.Server
+	tokens    *auth.Verifier // nil: none are taken
 	listeners []net.Listener
 }
 
 // openServer connects to the database and takes the addresses, so that whatever
 // is wrong shows before anything runs.
 func openServer(ctx context.Context, c serverConfig, logger *slog.Logger) (_ *server, err error) {
-	s := &server{logger: logger, hub: notifier.NewHub()}
+	s := &server{logger: logger}
 	defer func() {
 		if err != nil {
 			s.close()
@@ -40,7 +42,20 @@ func openServer(ctx context.Context, c serverConfig, logger *slog.Logger) (_ *se
 	if err = checkSchema(ctx, s.database); err != nil {
 		return nil, err
 	}
+	s.hub = notifier.NewHub(notifier.AccessConfig{
+		Policy: s.database,
+		MaxAge: c.accessMaxAge,
+		Report: reportPolicy(logger),
+	})
 	c.http.Hub, c.http.Store, c.http.Ready, c.http.Logger = s.hub, s.database, s.database.Ready, logger
+	if c.tokens.given() {
+		config := c.tokens.config()
+		config.Logger = logger
+		if s.tokens, err = auth.New(ctx, config); err != nil {
+			return nil, err
+		}
+		c.http.Tokens = s.tokens
+	}
 	if s.http, err = httpapi.New(c.http); err != nil {
 		return nil, err
 	}
@@ -75,6 +90,9 @@ func (s *server) run(ctx context.Context, ready func()) error {
 	group.Go(func() error { return s.background("feed", s.database.Feed(failed, s.hub), failed) }) // ends with failed
 	group.Go(func() error { return s.background("retention", s.database.Retain(failed), failed) }) // ends with failed
 
+	if s.tokens != nil {
+		group.Go(func() error { return s.background("keys", s.tokens.Run(failed), failed) }) // ends with failed
+	}
 	group.Go(func() error { s.whenReady(failed, ready); return nil }) // ends with failed
 
 	front, stopFront := context.WithCancelCause(ctx)
@@ -116,4 +134,20 @@ func (s *server) whenReady(ctx context.Context, ready func()) {
 	}
 	s.logger.Info("ready")
 	ready()
+}
+
+// reportPolicy logs when the policy stops answering, while nothing can be
+// delivered, and when it answers again.
+func reportPolicy(logger *slog.Logger) func(error) {
+	var failing bool // only the feed's goroutine reports
+	return func(err error) {
+		if (err != nil) == failing {
+			return
+		}
+		if failing = err != nil; failing {
+			logger.Error("the access policy fails; nothing is delivered until it answers", "error", err)
+		} else {
+			logger.Info("the access policy answers again")
+		}
+	}
 }
