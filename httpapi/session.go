@@ -145,7 +145,8 @@ func (c *conn) trySubscribe(cmd command, who caller) (begin func(), err error) {
 	filter := cmd.wanted(user)
 	c.join(cmd.user)
 	release := c.hold()
-	joined, point, err := c.server.config.Hub.Subscribe(c.subscriber, who.viewer(), filter, permit)
+	viewer := notifier.Viewer{User: user, Admin: who.unrestricted()}
+	joined, point, err := c.server.config.Hub.Subscribe(c.subscriber, viewer, filter, permit)
 	if err != nil {
 		return release, err
 	}
