@@ -1,6 +1,7 @@
 package db_test
 
 import (
+	"context"
 	"fmt"
 	"sync"
 	"testing"
@@ -110,13 +111,13 @@ func newGated(t *testing.T) *gated {
 	return g
 }
 
-func (g *gated) Publish(p notifier.Page) {
+func (g *gated) Publish(ctx context.Context, p notifier.Page) error {
 	select {
 	case g.arrived <- p:
 		<-g.proceed
 	case <-g.proceed: // open for good
 	}
-	g.log.Publish(p)
+	return g.log.Publish(ctx, p)
 }
 
 // await returns the page that waits at the gate.
