@@ -211,12 +211,12 @@ func eventually(t testing.TB, what string, fact func() bool) {
 	t.Helper()
 	ticker := time.NewTicker(time.Millisecond)
 	defer ticker.Stop()
-	deadline := time.After(10 * time.Second)
+	deadline := time.After(30 * time.Second)
 	for !fact() {
 		select {
 		case <-ticker.C:
 		case <-deadline:
-			t.Fatalf("after 10 s still not: %s", what)
+			t.Fatalf("after 30 s still not: %s", what)
 		}
 	}
 }

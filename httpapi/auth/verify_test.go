@@ -4,6 +4,7 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"errors"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -25,9 +26,7 @@ func TestVerifier_Verdicts(t *testing.T) {
 	rs := func(header, changes claims) string { return sign(t, "RS256", k.rsa, header, standard(changes)) }
 	strictly := func(changes claims) string {
 		c := standard(claims{"iss": "https://issuer", "aud": "notifier"})
-		for name, value := range changes {
-			c[name] = value
-		}
+		maps.Copy(c, changes)
 		return sign(t, "HS256", k.secret, nil, c)
 	}
 	raw := func(payload string) string {
