@@ -54,6 +54,9 @@ const maxVerdicts = 4096
 type reader struct {
 	subscribers map[*Subscriber]int // how often each acts for the user
 	verdicts    map[scope]verdict
+	// before holds the verdicts that the batch being published has made
+	// doubtful: they tell what could be read when it began.
+	before map[scope]verdict
 }
 
 // scope is the part of a question that is not the user.
@@ -70,15 +73,18 @@ type verdict struct {
 func (q Question) scope() scope { return scope{q.Type, q.Dataset, q.HasDataset} }
 
 // forget drops the verdicts that a change may have made wrong.
-func (r *reader) forget(c *change) {
-	if c.dataset == nil {
-		r.verdicts = nil
-		return
-	}
-	for s := range r.verdicts {
-		if s.hasDataset && s.dataset == *c.dataset {
-			delete(r.verdicts, s)
+func (r *reader) forget(c *change, now time.Time) {
+	for s, v := range r.verdicts {
+		if c.dataset != nil && (!s.hasDataset || s.dataset != *c.dataset) {
+			continue
 		}
+		if now.Before(v.until) {
+			if r.before == nil {
+				r.before = make(map[scope]verdict)
+			}
+			r.before[s] = v
+		}
+		delete(r.verdicts, s)
 	}
 }
 
@@ -90,6 +96,18 @@ func (r *reader) learn(s scope, v verdict) {
 		r.verdicts = make(map[scope]verdict)
 	}
 	r.verdicts[s] = v
+}
+
+// past returns what was known of a scope when the batch began.
+func (r *reader) past(s scope) judgement {
+	v, ok := r.before[s]
+	switch {
+	case !ok:
+		return unknown
+	case v.allowed:
+		return granted
+	}
+	return denied
 }
 
 // judgement is what is known of a subscriber's right to an event.
@@ -111,7 +129,7 @@ func (h *Hub) judgeLocked(sub *Subscription, e *Event, now time.Time) (judgement
 		return denied, Question{}
 	}
 	q := questionOf(sub.viewer.User, e)
-	if h.changes.withhold(q, e) {
+	if len(h.changes.list) > 0 && h.changes.withhold(q, e, sub.reader.past(q.scope())) {
 		return denied, Question{}
 	}
 	v, ok := sub.reader.verdicts[q.scope()]
@@ -133,22 +151,34 @@ func (h *Hub) applyLocked(all changes, to Position) []*Subscription {
 		return nil
 	}
 	h.floor = to
+	now := time.Now()
 	var doubtful []*Subscription
 	for i := range all.list {
 		c := &all.list[i]
 		if c.user == nil {
 			for _, r := range h.users {
-				doubtful = r.reconsider(c, doubtful)
+				doubtful = r.reconsider(c, now, doubtful)
 			}
 		} else if r := h.users[*c.user]; r != nil {
-			doubtful = r.reconsider(c, doubtful)
+			doubtful = r.reconsider(c, now, doubtful)
 		}
 	}
 	return doubtful
 }
 
-func (r *reader) reconsider(c *change, doubtful []*Subscription) []*Subscription {
-	r.forget(c)
+// forgetChangesLocked is for the end of a batch.
+func (h *Hub) forgetChangesLocked() {
+	if len(h.changes.list) == 0 {
+		return
+	}
+	h.changes = changes{}
+	for _, r := range h.users {
+		r.before = nil
+	}
+}
+
+func (r *reader) reconsider(c *change, now time.Time, doubtful []*Subscription) []*Subscription {
+	r.forget(c, now)
 	for s := range r.subscribers {
 		for sub := range s.subscriptions {
 			if sub.reader == r && sub.permit.Scope != nil && !sub.viewer.Admin && c.concerns(*sub.permit.Scope) {

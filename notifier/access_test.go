@@ -208,6 +208,65 @@ func TestHub_EventsBetweenRevocationAndGrantOfOneBatch(t *testing.T) {
 	wantFrames(t, "a", a, "1", "10", "14", "15")
 }
 
+// Access that was missing before the batch is not given to what came before the
+// grant, whether that was known or only the grant tells.
+func TestHub_EventsBeforeAGrantAreWithheld(t *testing.T) {
+	t.Parallel()
+	for _, known := range []bool{true, false} {
+		policy := newRules(t)
+		h := guarded(policy)
+		a, _ := watch(t, h, notifier.Viewer{User: "a"}, nil)
+		if known {
+			publish(h, in("d", 1, 1))
+		}
+		policy.set("a d", true)
+		publishPage(t, h, notifier.Page{Events: []*notifier.Event{
+			in("d", 10, 10), change(notifier.ControlAccessGranted, "a", "d", 20, "20:20:"), in("d", 20, 11), in("d", 21, 12),
+		}})
+		wantFrames(t, "a", a, "11", "12")
+	}
+}
+
+// Who had access before a revocation that follows the event had it then, also if
+// it is given back in the same batch.
+func TestHub_EventsBeforeARevocationAreDelivered(t *testing.T) {
+	t.Parallel()
+	for _, known := range []bool{true, false} {
+		policy := newRules(t, "a d")
+		h := guarded(policy)
+		a, _ := watch(t, h, notifier.Viewer{User: "a"}, nil)
+		if known {
+			publish(h, in("d", 1, 1))
+		}
+		publishPage(t, h, notifier.Page{Events: []*notifier.Event{
+			in("d", 10, 10), change(notifier.ControlAccessRevoked, "a", "d", 20, "20:20:"),
+			in("d", 21, 11), change(notifier.ControlAccessGranted, "a", "d", 30, "30:30:"), in("d", 31, 12),
+		}})
+		want := []string{"10", "12"}
+		if known {
+			want = append([]string{"1"}, want...)
+		}
+		wantFrames(t, "a", a, want...)
+	}
+}
+
+// A transaction that deletes and inserts all permissions, as a nightly
+// synchronisation does, takes nothing from who has them before and after.
+func TestHub_AccessThatATransactionGivesBackIsNeverMissing(t *testing.T) {
+	t.Parallel()
+	policy := newRules(t, "a d")
+	h := guarded(policy)
+	a, _ := watch(t, h, notifier.Viewer{User: "a"}, nil)
+	publishPage(t, h, notifier.Page{Events: []*notifier.Event{
+		in("d", 10, 10),
+		change(notifier.ControlAccessRevoked, "a", "d", 20, "20:20:"),
+		in("d", 21, 11),
+		change(notifier.ControlAccessGranted, "a", "d", 20, "20:30:20"),
+		in("d", 31, 12),
+	}})
+	wantFrames(t, "a", a, "10", "11", "12")
+}
+
 // A change that may be either, and one that can't be read, withhold what may
 // have fallen between.
 func TestHub_ChangesThatSayLittleWithholdMore(t *testing.T) {

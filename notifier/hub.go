@@ -58,7 +58,8 @@ func (h *Hub) Start(p Position) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.point = Point{From: p, To: p}
-	h.floor, h.changes = p, changes{}
+	h.floor = p
+	h.forgetChangesLocked()
 	for _, r := range h.users {
 		r.verdicts = nil
 	}

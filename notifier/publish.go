@@ -99,7 +99,7 @@ func (h *Hub) deliver(p Page, next int) (int, []Question) {
 	}
 	if p.Last {
 		h.point = Point{From: p.To, To: p.To}
-		h.changes = changes{}
+		h.forgetChangesLocked()
 	}
 	return next, nil
 }
