@@ -32,6 +32,7 @@ type store struct {
 	events       []*notifier.Event
 	publications []notifier.Publication
 	fault        error          // what every call returns
+	broken       error          // what ends a replay at its next page
 	replaying    func(page int) // called, unlocked, before each page of a replay
 	pageSize     int            // of a replay; 0: all in one page
 }
@@ -125,12 +126,27 @@ func (s *store) Replay(ctx context.Context, f notifier.Filter, until notifier.Po
 		if replaying != nil {
 			replaying(n)
 		}
+		if err := s.replayBroken(); err != nil {
+			return err
+		}
 		if err := page(part); err != nil {
 			return err
 		}
 		n++
 	}
 	return ctx.Err()
+}
+
+func (s *store) breakReplay(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.broken = err
+}
+
+func (s *store) replayBroken() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.broken
 }
 
 // system is a server under test.
@@ -180,6 +196,28 @@ func setupOn(t *testing.T, l net.Listener, adjust ...func(*httpapi.Config)) *sys
 		}
 	})
 	return s
+}
+
+// in returns the system for use in a subtest.
+func (s *system) in(t *testing.T) *system {
+	sub := *s
+	sub.t = t
+	return &sub
+}
+
+// live waits until the server has handled all that the client sent before.
+func (s *system) live(c *client) {
+	s.t.Helper()
+	c.send(0x80|opPing, "live?")
+	for {
+		got, err := c.read()
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		if got == (frame{opPong, "live?"}) {
+			return // what came before it, the announcement, has been handled
+		}
+	}
 }
 
 // event returns an event as push_events makes it.
@@ -307,15 +345,8 @@ func (s *system) announce(user string, timestamp int64) *client {
 	s.t.Helper()
 	c := s.dial("/subscribe_to_events")
 	c.text(fmt.Sprintf(`{"access_id":%q,"timestamp":%d}`, user, timestamp))
-	c.settled(s)
+	until(s.t, "the server knows the subscriber", func() bool { return slices.Contains(s.store.hub.Users(), user) })
 	return c
-}
-
-// settled waits until the subscription is live and its replay over: frames are
-// answered in order, and the hub then knows the user.
-func (c *client) settled(s *system) {
-	c.t.Helper()
-	until(c.t, "the server knows a subscriber", func() bool { return len(s.store.hub.Users()) > 0 })
 }
 
 // send writes one masked frame.
@@ -422,4 +453,14 @@ func closeParts(payload string) (code int, reason string) {
 
 func closePayload(code uint16, reason string) string {
 	return string(binary.BigEndian.AppendUint16(nil, code)) + reason
+}
+
+// readStatus reads the head of an answer.
+func readStatus(t *testing.T, conn net.Conn) int {
+	t.Helper()
+	answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer.StatusCode
 }
