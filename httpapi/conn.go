@@ -32,7 +32,7 @@ type conn struct {
 	born       int // tick of the heartbeat
 	pings      uint32
 	gaveAtPing uint32
-	tookAtPing uint32
+	tookByPing int64 // what the socket has taken when it has taken the last ping, and nothing since
 
 	tasks sync.WaitGroup // everything but run
 
@@ -213,17 +213,19 @@ func (c *conn) reply(frame []byte) bool {
 }
 
 // ping sends a ping, or ends a connection that has shown no life since the last
-// one. Any byte from the client is a sign of life, and any byte its socket took:
-// its pong may wait behind megabytes. Only the heartbeat calls it.
+// one. Any byte from the client is a sign of life, and any byte its socket took
+// beyond that ping: the pong may wait behind megabytes. Only the heartbeat calls
+// it.
 func (c *conn) ping() {
-	if c.pings > 0 && c.socket.gave.Load() == c.gaveAtPing && c.socket.took.Load() == c.tookAtPing {
+	if c.pings > 0 && c.socket.gave.Load() == c.gaveAtPing && c.socket.took.Load() <= c.tookByPing {
 		c.End(notifier.EndedBySilence)
 		return
 	}
 	c.pings++
+	frame := newPing(c.pings)
 	c.gaveAtPing = c.socket.gave.Load()
-	c.reply(newPing(c.pings))
-	c.tookAtPing = c.socket.took.Load() // that the kernel took the ping is no sign of life
+	c.tookByPing = c.socket.took.Load() + int64(len(frame))
+	c.reply(frame)
 }
 
 // End ends the connection for that reason, unless it is ending already. It
