@@ -150,11 +150,22 @@ func (c *conn) partWith(err error) {
 		defer cancel()
 		_ = c.socket.outbox.WaitEmpty(ctx) // then without an answer
 	case c.wire.readErr == nil: // the client broke the protocol
-		c.End(notifier.EndedByProtocol)
-		_, _ = io.Copy(io.Discard, io.LimitReader(c.socket.net, lingerBytes)) // until it closes or its time is over
+		c.decide(notifier.EndedByProtocol)
+		c.sayGoodbye()
+		c.linger()
 	default:
 		c.decide(notifier.EndedByClient)
 	}
+}
+
+// linger ends our half of a connection whose client broke the protocol, and
+// throws away what it still sends until it closes its own or its time is over:
+// closed at once, it would see a reset in place of our close frame.
+func (c *conn) linger() {
+	if half, ok := c.socket.net.(interface{ CloseWrite() error }); ok {
+		_ = half.CloseWrite() // then the client closes, or time does
+	}
+	_, _ = io.Copy(io.Discard, io.LimitReader(c.socket.net, lingerBytes))
 }
 
 // receive does what a message asks for. After the first, ernius's client has

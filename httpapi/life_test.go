@@ -177,7 +177,7 @@ func TestWriting_ASocketThatTakesNothingIsGivenUp(t *testing.T) {
 func TestRun_DrainsSpreadOverTime(t *testing.T) {
 	onFakeTime(t, func(t *testing.T, s *system, p *pipes) {
 		var clients []*client
-		for range 2000 {
+		for range 1000 {
 			c := p.dial(s)
 			c.text(`{"access_id":"c","timestamp":0}`)
 			clients = append(clients, c)
