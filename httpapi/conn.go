@@ -201,9 +201,12 @@ func (c *conn) subscribe(cmd command) {
 	c.startReplay(cmd.filter, point)
 }
 
-// Queue takes a frame of events.
+// Queue takes a frame of events. One that finds no room ends the outbox at once,
+// so that no later one can follow the hole.
 func (c *conn) Queue(frame []byte, events int) {
 	if !c.socket.outbox.Queue(frame, events) {
+		c.socket.outbox.Discard()
+		c.socket.outbox.Finish(newClose(closings[notifier.EndedBySlowness]))
 		c.End(notifier.EndedBySlowness)
 	}
 }
@@ -288,7 +291,7 @@ func (c *conn) spawn(task func()) bool {
 // for the client's.
 func (c *conn) sayGoodbye() {
 	c.leave()
-	if c.ending == notifier.EndedBySlowness || c.ending == notifier.EndedByReplay {
+	if c.ending == notifier.EndedBySlowness {
 		c.socket.outbox.Discard()
 	}
 	c.socket.outbox.Finish(newClose(closings[c.ending]))

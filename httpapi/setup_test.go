@@ -327,17 +327,22 @@ func (s *system) upgrade(conn net.Conn, path string, headers ...string) (*client
 	if !slices.ContainsFunc(headers, func(h string) bool { return strings.HasPrefix(h, "Host: ") }) {
 		headers = append(headers, "Host: "+s.addr)
 	}
-	_, err := fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
+	if _, err := io.WriteString(conn, upgradeRequest(path, headers...)); err != nil {
+		s.t.Fatal(err)
+	}
+	c := newClient(s.t, conn)
+	answer, err := http.ReadResponse(c.in, nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return c, answer.StatusCode
+}
+
+func newClient(t *testing.T, conn net.Conn) *client { return &client{t, conn, bufio.NewReader(conn)} }
+
+func upgradeRequest(path string, headers ...string) string {
+	return fmt.Sprintf("GET %s HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n%s\r\n\r\n", path, strings.Join(headers, "\r\n"))
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	in := bufio.NewReader(conn)
-	answer, err := http.ReadResponse(in, nil)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return &client{s.t, conn, in}, answer.StatusCode
 }
 
 // announce opens a subscription and waits until the server knows it.
