@@ -3,6 +3,9 @@ package httpapi_test
 import (
 	"errors"
 	"fmt"
+	"io"
+	"net"
+	"net/http"
 	"strings"
 	"testing"
 
@@ -177,10 +180,7 @@ func TestErnius_DropUserClosesAllAfterWhatIsQueued(t *testing.T) {
 	s := setup(t)
 	clients := []*client{s.announce("c", 0), s.announce("c", 0)}
 	other := s.announce("other", 0)
-	for _, c := range clients {
-		s.live(c)
-	}
-	s.live(other)
+	s.caughtUp(clients...)
 	s.push(event("c", 1, `"last"`))
 	for range 2 { // connected or not
 		status, _, text := s.request("POST", "/drop_user", `{"drop_access_id":"c","x":1}`, asJSON)
@@ -333,5 +333,39 @@ func TestErnius_ReplaysWaitForAPlace(t *testing.T) {
 	for range 20 {
 		c := s.announce("c", 0)
 		c.expect(opText, `[{"accessid":"c","created_at":1,"payload":1}]`)
+	}
+}
+
+func TestErnius_AnnouncementSentWithTheHandshake(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	s.push(event("c", 1, `"stored"`))
+	for _, padding := range []int{0, 100, 1000, 3000, 20_000} {
+		conn, err := net.Dial("tcp", s.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = conn.Close() })
+		message := `{"access_id":"c","timestamp":1` + strings.Repeat(" ", padding) + `}`
+		_, err = io.WriteString(conn, upgradeRequest("/subscribe_to_events", "Host: localhost")+
+			string(masked(0x80|opText, message))+string(masked(0x80|opPing, "and this")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := newClient(t, conn)
+		if answer, err := http.ReadResponse(c.in, nil); err != nil || answer.StatusCode != http.StatusSwitchingProtocols {
+			t.Fatal(answer, err)
+		}
+		frames := make(map[string]bool)
+		for range 2 {
+			got, err := c.read()
+			if err != nil {
+				t.Fatal(err)
+			}
+			frames[got.payload] = true
+		}
+		if !frames["and this"] || !frames[`[{"accessid":"c","created_at":1,"payload":"stored"}]`] {
+			t.Errorf("padded with %d: got %v", padding, frames)
+		}
 	}
 }

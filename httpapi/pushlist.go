@@ -112,7 +112,11 @@ func parseCreatedAt(value []byte) (time.Time, error) {
 		return time.Time{}, fmt.Errorf("%d seconds are not between %d and %d, the times that can be stored",
 			seconds, notifier.MinTime.Unix(), notifier.MaxTime.Unix())
 	}
-	return time.Unix(seconds, 0).UTC(), nil
+	created := time.Unix(seconds, 0).UTC()
+	if created.IsZero() { // the first second of the year 1 would read as "not said"
+		created = created.Add(time.Nanosecond) // below what Postgres keeps
+	}
+	return created, nil
 }
 
 func parseEventKey(value []byte) (string, error) {

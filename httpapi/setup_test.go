@@ -152,7 +152,8 @@ func (s *store) replayBroken() error {
 // system is a server under test.
 type system struct {
 	t     *testing.T
-	store *store
+	hub   *notifier.Hub
+	store *store // unless the test brings its own
 	addr  string
 	url   string
 	stop  func() error // stops it and returns what Run returned
@@ -179,6 +180,7 @@ func setupOn(t *testing.T, l net.Listener, adjust ...func(*httpapi.Config)) *sys
 	for _, change := range adjust {
 		change(&config)
 	}
+	s.hub = config.Hub
 	server, err := httpapi.New(config)
 	if err != nil {
 		t.Fatal(err)
@@ -217,6 +219,19 @@ func (s *system) live(c *client) {
 		if got == (frame{opPong, "live?"}) {
 			return // what came before it, the announcement, has been handled
 		}
+	}
+}
+
+// caughtUp waits until the clients, all those of the user c, have their replay
+// behind them and an event reaches them.
+func (s *system) caughtUp(clients ...*client) {
+	s.t.Helper()
+	status, _, text := s.request("POST", "/push_events", `[{"accessid":"c","created_at":1,"payload":"first"}]`, "Content-Type: application/json")
+	if status != http.StatusOK {
+		s.t.Fatalf("push: %d %s", status, text)
+	}
+	for _, c := range clients {
+		c.expect(opText, `[{"accessid":"c","created_at":1,"payload":"first"}]`)
 	}
 }
 
@@ -350,7 +365,7 @@ func (s *system) announce(user string, timestamp int64) *client {
 	s.t.Helper()
 	c := s.dial("/subscribe_to_events")
 	c.text(fmt.Sprintf(`{"access_id":%q,"timestamp":%d}`, user, timestamp))
-	until(s.t, "the server knows the subscriber", func() bool { return slices.Contains(s.store.hub.Users(), user) })
+	until(s.t, "the server knows the subscriber", func() bool { return slices.Contains(s.hub.Users(), user) })
 	return c
 }
 

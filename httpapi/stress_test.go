@@ -18,7 +18,7 @@ func TestStress_OthersComeAndGo(t *testing.T) {
 	t.Parallel()
 	s := setup(t, func(c *httpapi.Config) { c.CloseTimeout = 100 * time.Millisecond })
 	s.store.pageSize = 7
-	const events, restless = 1500, 12
+	const events, restless = 800, 12
 	steady := []*client{s.announce("steady", 0), s.announce("steady", 0)}
 	for _, c := range steady {
 		s.live(c)
