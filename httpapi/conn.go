@@ -3,9 +3,6 @@ package httpapi
 import (
 	"context"
 	"io"
-	"net"
-	"net/http"
-	"strings"
 	"sync"
 	"time"
 
@@ -41,72 +38,6 @@ type conn struct {
 	ending     notifier.Ending // "": it goes on
 	subscriber *notifier.Subscriber
 	stopReplay context.CancelFunc // nil: none runs
-}
-
-// subscribe is where the WebSockets of a protocol begin.
-func (s *Server) subscribe(codec codec) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		if !asksForWebSocket(r) {
-			w.Header().Set("Connection", "Upgrade")
-			w.Header().Set("Upgrade", "websocket")
-			w.WriteHeader(http.StatusUpgradeRequired)
-			return
-		}
-		if s.config.Hub.Point().To.Xmax() == 0 {
-			refuse(w, http.StatusServiceUnavailable, "starting: try again") // a subscription would not know where live begins
-			return
-		}
-		if err := s.connections.reserve(); err != nil {
-			refuse(w, http.StatusServiceUnavailable, err.Error())
-			return
-		}
-		c := &conn{server: s, codec: codec}
-		ws, err := websocket.Accept(&hijacker{w, c}, r, &websocket.AcceptOptions{
-			InsecureSkipVerify: true, // the guard has checked the Origin
-			CompressionMode:    websocket.CompressionDisabled,
-		})
-		if err != nil {
-			s.connections.release() // the library has told the client
-			return
-		}
-		go c.run(ws) // ends when nothing more can be read; its place in connections is waited for
-	}
-}
-
-func asksForWebSocket(r *http.Request) bool {
-	return r.Method == http.MethodGet && r.ProtoAtLeast(1, 1) &&
-		headerHas(r.Header, "Connection", "upgrade") && headerHas(r.Header, "Upgrade", "websocket")
-}
-
-func headerHas(h http.Header, key, token string) bool {
-	for _, value := range h.Values(key) {
-		for element := range strings.SplitSeq(value, ",") {
-			if strings.EqualFold(strings.TrimSpace(element), token) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// attach makes the connection the owner of the socket.
-func (c *conn) attach(s net.Conn, early []byte) {
-	if tcp, ok := plainSocket(s).(*net.TCPConn); ok {
-		_ = tcp.SetWriteBuffer(c.server.config.SendBuffer) // without it, the kernel's own limit holds
-	}
-	c.wire = &wire{Conn: s, conn: c, early: early}
-	c.socket.net, c.socket.raw = s, rawConn(s)
-	c.socket.owner = c
-	c.socket.timeout = c.server.config.WriteTimeout
-	c.socket.outbox.Limits = c.server.config.Outbox
-}
-
-// plainSocket returns what lies below TLS.
-func plainSocket(s net.Conn) net.Conn {
-	if wrapped, ok := s.(interface{ NetConn() net.Conn }); ok {
-		return wrapped.NetConn()
-	}
-	return s
 }
 
 // run serves the connection from its first byte to its last.
