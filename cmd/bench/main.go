@@ -29,7 +29,7 @@ func main() {
 // run is the whole program.
 func run(ctx context.Context, args []string, in io.Reader, out, progress io.Writer) error {
 	if len(args) > 0 && args[0] == limitCommand {
-		return runLimit(ctx, in, out)
+		return runLimit(in, out)
 	}
 	o, err := parseOptions(args, progress)
 	if err != nil {
