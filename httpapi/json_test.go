@@ -112,13 +112,14 @@ func TestElements(t *testing.T) {
 
 func TestAppendString(t *testing.T) {
 	t.Parallel()
-	all := "ü€😀 <b>&'\"\\/\u2028\x7f"
+	var all strings.Builder
+	all.WriteString("ü€😀 <b>&'\"\\/\u2028\x7f")
 	for c := range rune(0x20) {
-		all += string(c)
+		all.WriteString(string(c))
 	}
-	quoted := appendString(nil, all)
+	quoted := appendString(nil, all.String())
 	var back string
-	if err := json.Unmarshal(quoted, &back); err != nil || back != all {
+	if err := json.Unmarshal(quoted, &back); err != nil || back != all.String() {
 		t.Errorf("%s: %q, %v", quoted, back, err)
 	}
 	if !strings.Contains(string(quoted), "<b>&") {

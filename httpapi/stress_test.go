@@ -46,7 +46,7 @@ func TestStress_OthersComeAndGo(t *testing.T) {
 	close(done)
 	others.Wait()
 	for _, c := range steady {
-		for i := 0; i < events; i++ {
+		for i := range events {
 			c.expect(opText, fmt.Sprintf(`[{"accessid":"steady","created_at":%d,"payload":%d}]`, i, i))
 		}
 	}
