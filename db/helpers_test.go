@@ -3,9 +3,11 @@ package db_test
 import (
 	"bytes"
 	"log/slog"
+	"os"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"example.com/notifier/db/dbtest"
 	"github.com/jackc/pgx/v5"
@@ -66,4 +68,27 @@ func awaitRound(t *testing.T, conn *pgx.Conn) {
 			AND query LIKE '%name: read_span%' AND query_start > $1::timestamptz)`
 	from := scalar[string](t, conn, `SELECT clock_timestamp()::text`)
 	dbtest.Eventually(t, "the feed reads again", func() bool { return scalar[bool](t, conn, round, from) })
+}
+
+// tortureTime is how long each torture test has: NOTIFIER_TORTURE, or in an
+// ordinary run a little.
+func tortureTime(t *testing.T, ordinary time.Duration) time.Duration {
+	t.Helper()
+	text := os.Getenv("NOTIFIER_TORTURE")
+	if text == "" {
+		return ordinary
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		t.Fatalf("NOTIFIER_TORTURE: %v", err)
+	}
+	return d
+}
+
+// scaled is a size in an ordinary run, and under torture.
+func scaled(ordinary, torture int) int {
+	if os.Getenv("NOTIFIER_TORTURE") == "" {
+		return ordinary
+	}
+	return torture
 }

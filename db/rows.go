@@ -12,11 +12,20 @@ import (
 // pageSQL wraps a selection of rows of notifier.events, called due, that is
 // bounded in number. It keeps as many of them, in the given order, as fit into
 // a number of bytes, and at least one; leaves out payloads that are too large;
-// and says how many there were. The sizes are taken only of rows that were
-// selected, because they cost reading what was stored out of line.
+// and says how many there were.
+//
+// The real size of what is stored out of line can be had only by reading all of
+// it. So the rows are cut twice: first by what they take on disk, which costs
+// nothing and is seldom more than the real size; and then what is left, read
+// once (OFFSET 0 sees to that), by the real one.
 //
 // $1 is the largest payload, $2 the bytes of a page.
 func pageSQL(name, due, order string) string {
+	const stored = `least(coalesce(pg_column_size(payload), 0), $1) + least(coalesce(pg_column_size(original), 0), $1)`
+	const size = `least(payload_size, $1) + least(original_size, $1) + 200`
+	before := ` OVER (
+			ORDER BY ` + order + `
+			ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0)`
 	return `-- name: ` + name + `
 SELECT id, txid, created_at,
 	coalesce(type, ''), coalesce(action, ''), coalesce(key, ''),
@@ -26,18 +35,22 @@ SELECT id, txid, created_at,
 	selected
 FROM (
 	SELECT sized.*,
-		count(*) OVER () AS selected,
-		sum(least(payload_size, $1) + least(original_size, $1) + 200) OVER (
-			ORDER BY ` + order + `
-			ROWS UNBOUNDED PRECEDING) AS running
+		coalesce(sum(` + size + `)` + before + ` AS read_before
 	FROM (
-		SELECT due.*,
+		SELECT light.*,
 			coalesce(octet_length(payload::text), 0) AS payload_size,
 			coalesce(octet_length(original::text), 0) AS original_size
-		FROM (` + due + `) AS due
+		FROM (
+			SELECT due.*,
+				count(*) OVER () AS selected,
+				coalesce(sum(` + stored + `)` + before + ` AS stored_before
+			FROM (` + due + `) AS due
+		) AS light
+		WHERE stored_before < $2
+		OFFSET 0
 	) AS sized
 ) AS counted
-WHERE running - least(payload_size, $1) - least(original_size, $1) - 200 < $2
+WHERE read_before < $2
 ORDER BY ` + order
 }
 

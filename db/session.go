@@ -32,13 +32,16 @@ func checkServer(ctx context.Context, conn *pgx.Conn) error {
 }
 
 // The feed's statements have parameters whose values the planner can't learn
-// from; one generic plan over the index on txid is right for all of them.
+// from; one generic plan over the index on txid is right for all of them. A
+// bitmap scan is not: it never marks the entries of rolled back rows as dead, so
+// it would go to each of them in the table again with every read.
 const feedSession = `-- name: feed_session
 SET default_transaction_isolation = 'read committed';
 SET default_transaction_deferrable = off;
 SET search_path = '';
 SET plan_cache_mode = force_generic_plan;
 SET enable_seqscan = off;
+SET enable_bitmapscan = off;
 SET enable_hashjoin = off;
 SET enable_mergejoin = off;
 SET enable_material = off;

@@ -64,7 +64,9 @@ type Config struct {
 	MaxMessage int64
 	// MaxConnections bounds the WebSockets open at once; default 50,000.
 	MaxConnections int
-	// MaxReplays bounds the replays that read at once, others wait; default 32.
+	// MaxReplays bounds the replays that read from the store at once, others
+	// wait; default 32. Eight times as many may hold a page that waits for its
+	// client.
 	MaxReplays int
 
 	// RequestTimeout is how long a request may take to arrive, with its body;

@@ -2,11 +2,7 @@ package httpapi
 
 import (
 	"context"
-	"errors"
 	"io"
-	"net"
-	"net/http"
-	"strings"
 	"sync"
 	"time"
 
@@ -34,7 +30,7 @@ type conn struct {
 	born       int // tick of the heartbeat
 	pings      uint32
 	gaveAtPing uint32
-	tookAtPing uint32
+	tookByPing int64 // what the socket has taken when it has taken the last ping, and nothing since
 
 	tasks sync.WaitGroup // everything but run
 
@@ -47,77 +43,6 @@ type conn struct {
 	revoked       *notifier.Subscription // ended by the hub before it was recorded
 	leases        map[string]*lease      // by the user whose tokens were shown
 	stopReplay    context.CancelFunc     // nil: none runs
-}
-
-// subscribe is where the WebSockets of a protocol begin.
-func (s *Server) subscribe(codec codec) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		if !asksForWebSocket(r) {
-			w.Header().Set("Connection", "Upgrade")
-			w.Header().Set("Upgrade", "websocket")
-			w.WriteHeader(http.StatusUpgradeRequired)
-			return
-		}
-		if s.config.Hub.Point().To.Xmax() == 0 {
-			refuse(w, http.StatusServiceUnavailable, "starting: try again") // a subscription would not know where live begins
-			return
-		}
-		who, err := s.authenticate(r)
-		if errors.Is(err, errBadToken) { // with none, a message may bring one
-			unauthorized(w, err)
-			return
-		}
-		if err := s.connections.reserve(); err != nil {
-			refuse(w, http.StatusServiceUnavailable, err.Error())
-			return
-		}
-		c := &conn{server: s, codec: codec, caller: who}
-		ws, err := websocket.Accept(&hijacker{w, c}, r, &websocket.AcceptOptions{
-			InsecureSkipVerify: true, // the guard has checked the Origin
-			CompressionMode:    websocket.CompressionDisabled,
-		})
-		if err != nil {
-			s.connections.release() // the library has told the client
-			return
-		}
-		go c.run(ws) // ends when nothing more can be read; its place in connections is waited for
-	}
-}
-
-func asksForWebSocket(r *http.Request) bool {
-	return r.Method == http.MethodGet && r.ProtoAtLeast(1, 1) &&
-		headerHas(r.Header, "Connection", "upgrade") && headerHas(r.Header, "Upgrade", "websocket")
-}
-
-func headerHas(h http.Header, key, token string) bool {
-	for _, value := range h.Values(key) {
-		for element := range strings.SplitSeq(value, ",") {
-			if strings.EqualFold(strings.TrimSpace(element), token) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// attach makes the connection the owner of the socket.
-func (c *conn) attach(s net.Conn, early []byte) {
-	if tcp, ok := plainSocket(s).(*net.TCPConn); ok {
-		_ = tcp.SetWriteBuffer(c.server.config.SendBuffer) // without it, the kernel's own limit holds
-	}
-	c.wire = &wire{Conn: s, conn: c, early: early}
-	c.socket.net, c.socket.raw = s, rawConn(s)
-	c.socket.owner = c
-	c.socket.timeout = c.server.config.WriteTimeout
-	c.socket.outbox.Limits = c.server.config.Outbox
-}
-
-// plainSocket returns what lies below TLS.
-func plainSocket(s net.Conn) net.Conn {
-	if wrapped, ok := s.(interface{ NetConn() net.Conn }); ok {
-		return wrapped.NetConn()
-	}
-	return s
 }
 
 // run serves the connection from its first byte to its last.
@@ -162,16 +87,30 @@ func (c *conn) partWith(err error) {
 		defer cancel()
 		_ = c.socket.outbox.WaitEmpty(ctx) // then without an answer
 	case c.wire.readErr == nil: // the client broke the protocol
-		c.End(notifier.EndedByProtocol)
-		_, _ = io.Copy(io.Discard, io.LimitReader(c.socket.net, lingerBytes)) // until it closes or its time is over
+		c.decide(notifier.EndedByProtocol)
+		c.sayGoodbye()
+		c.linger()
 	default:
 		c.decide(notifier.EndedByClient)
 	}
 }
 
-// Queue takes a frame of events.
+// linger ends our half of a connection whose client broke the protocol, and
+// throws away what it still sends until it closes its own or its time is over:
+// closed at once, it would see a reset in place of our close frame.
+func (c *conn) linger() {
+	if half, ok := c.socket.net.(interface{ CloseWrite() error }); ok {
+		_ = half.CloseWrite() // then the client closes, or time does
+	}
+	_, _ = io.Copy(io.Discard, io.LimitReader(c.socket.net, lingerBytes))
+}
+
+// Queue takes a frame of events. One that finds no room ends the outbox at once,
+// so that no later one can follow the hole.
 func (c *conn) Queue(frame []byte, events int) {
 	if !c.socket.outbox.Queue(frame, events) {
+		c.socket.outbox.Discard()
+		c.socket.outbox.Finish(newClose(closings[notifier.EndedBySlowness]))
 		c.End(notifier.EndedBySlowness)
 	}
 }
@@ -192,17 +131,19 @@ func (c *conn) reply(frame []byte) bool {
 }
 
 // ping sends a ping, or ends a connection that has shown no life since the last
-// one. Any byte from the client is a sign of life, and any byte its socket took:
-// its pong may wait behind megabytes. Only the heartbeat calls it.
+// one. Any byte from the client is a sign of life, and any byte its socket took
+// beyond that ping: the pong may wait behind megabytes. Only the heartbeat calls
+// it.
 func (c *conn) ping() {
-	if c.pings > 0 && c.socket.gave.Load() == c.gaveAtPing && c.socket.took.Load() == c.tookAtPing {
+	if c.pings > 0 && c.socket.gave.Load() == c.gaveAtPing && c.socket.took.Load() <= c.tookByPing {
 		c.End(notifier.EndedBySilence)
 		return
 	}
 	c.pings++
+	frame := newPing(c.pings)
 	c.gaveAtPing = c.socket.gave.Load()
-	c.reply(newPing(c.pings))
-	c.tookAtPing = c.socket.took.Load() // that the kernel took the ping is no sign of life
+	c.tookByPing = c.socket.took.Load() + int64(len(frame))
+	c.reply(frame)
 }
 
 // End ends the connection for that reason, unless it is ending already. It
@@ -254,7 +195,7 @@ func (c *conn) spawn(task func()) bool {
 // for the client's.
 func (c *conn) sayGoodbye() {
 	c.leave()
-	if c.ending == notifier.EndedBySlowness || c.ending == notifier.EndedByReplay {
+	if c.ending == notifier.EndedBySlowness {
 		c.socket.outbox.Discard()
 	}
 	c.socket.outbox.Finish(newClose(closings[c.ending]))

@@ -28,7 +28,29 @@ func members(text []byte) iter.Seq2[string, []byte] {
 			key := unquote(text[i:end])
 			i = skipBlank(text, skipBlank(text, end)+1) // the colon
 			end = skipValue(text, i)
-			if !yield(key, text[i:end]) {
+			if !yield(key, text[i:end:end]) {
+				return
+			}
+			i = skipBlank(text, end)
+			if i < len(text) && text[i] == ',' {
+				i = skipBlank(text, i+1)
+			}
+		}
+	}
+}
+
+// elements yields the elements of a list in order, as they were written. The
+// text must be valid JSON; of anything but a list it yields nothing.
+func elements(text []byte) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		i := skipBlank(text, 0)
+		if i == len(text) || text[i] != '[' {
+			return
+		}
+		i = skipBlank(text, i+1)
+		for i < len(text) && text[i] != ']' {
+			end := skipValue(text, i)
+			if !yield(text[i:end:end]) {
 				return
 			}
 			i = skipBlank(text, end)

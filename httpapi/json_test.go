@@ -94,15 +94,32 @@ func FuzzMembers(f *testing.F) {
 	})
 }
 
+func TestElements(t *testing.T) {
+	t.Parallel()
+	var got []string
+	for element := range elements([]byte(" [ 1 , [2,[3]] ,{\"a\":[4]},\"]\" ,null ] ")) {
+		got = append(got, string(element))
+	}
+	if want := `1|[2,[3]]|{"a":[4]}|"]"|null`; strings.Join(got, "|") != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	for _, text := range []string{"", "{}", "1", "[]", " [ ] "} {
+		for element := range elements([]byte(text)) {
+			t.Errorf("%q has an element %q", text, element)
+		}
+	}
+}
+
 func TestAppendString(t *testing.T) {
 	t.Parallel()
-	all := "ü€😀 <b>&'\"\\/\u2028\x7f"
+	var all strings.Builder
+	all.WriteString("ü€😀 <b>&'\"\\/\u2028\x7f")
 	for c := range rune(0x20) {
-		all += string(c)
+		all.WriteString(string(c))
 	}
-	quoted := appendString(nil, all)
+	quoted := appendString(nil, all.String())
 	var back string
-	if err := json.Unmarshal(quoted, &back); err != nil || back != all {
+	if err := json.Unmarshal(quoted, &back); err != nil || back != all.String() {
 		t.Errorf("%s: %q, %v", quoted, back, err)
 	}
 	if !strings.Contains(string(quoted), "<b>&") {

@@ -3,7 +3,7 @@ package httpapi_test
 import (
 	"testing"
 
-	"go.uber.org/goleak"
+	"example.com/notifier/db/dbtest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { dbtest.Main(m) }

@@ -28,7 +28,12 @@ func (s *Server) pushEvents(w http.ResponseWriter, r *http.Request) {
 		s.decline(w, &http.MaxBytesError{Limit: s.config.MaxBody})
 		return
 	}
-	publication, err := parsePush(&utf8Reader{source: body}, s.config.MaxList)
+	list, err := readJSON(body)
+	if err != nil {
+		s.decline(w, err)
+		return
+	}
+	publication, err := parsePush(list, s.config.MaxList)
 	if err != nil {
 		s.decline(w, err)
 		return

@@ -1,33 +1,29 @@
 package httpapi
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"time"
 
 	"example.com/notifier/notifier"
 )
 
-// parsePush reads a list of events as it arrives.
-func parsePush(body io.Reader, maxList int) (notifier.Publication, error) {
-	decoder := json.NewDecoder(body)
-	decoder.UseNumber() // 1e999 is a number too
-	if err := expectList(decoder); err != nil {
-		return notifier.Publication{}, err
+// parsePush reads a list of events from a JSON document. The events keep the
+// document's memory.
+func parsePush(body []byte, maxList int) (p notifier.Publication, err error) {
+	if kind := kindOf(body); kind != "a list" {
+		return p, badRequest("$: expected a list of events, but encountered %s", kind)
 	}
-	var p notifier.Publication
-	var element json.RawMessage
-	for decoder.More() {
-		if len(p.Events) == maxList {
-			return p, &refusal{http.StatusRequestEntityTooLarge, fmt.Sprintf("the list has more than %d events", maxList)}
-		}
-		if err := decoder.Decode(&element); err != nil {
-			return p, err
-		}
+	n := 0
+	for range elements(body) {
+		n++
+	}
+	if n > maxList {
+		return p, &refusal{http.StatusRequestEntityTooLarge, fmt.Sprintf("the list has %d events, the most is %d", n, maxList)}
+	}
+	p.Events = make([]notifier.Event, 0, n)
+	for element := range elements(body) {
 		e, key, err := parseEvent(element, len(p.Events))
 		if err != nil {
 			return p, err
@@ -35,7 +31,7 @@ func parsePush(body io.Reader, maxList int) (notifier.Publication, error) {
 		p.Events = append(p.Events, e)
 		addKey(&p, key)
 	}
-	return p, endOfList(decoder)
+	return p, nil
 }
 
 // addKey notes the key of the event that was added last. Most lists have none,
@@ -49,48 +45,7 @@ func addKey(p *notifier.Publication, key string) {
 	}
 }
 
-func expectList(decoder *json.Decoder) error {
-	token, err := decoder.Token()
-	if err != nil {
-		return err
-	}
-	if token != json.Delim('[') {
-		return badRequest("$: expected a list of events, but encountered %s", kindOfToken(token))
-	}
-	return nil
-}
-
-func kindOfToken(token json.Token) string {
-	switch token.(type) {
-	case json.Delim:
-		return "an object"
-	case string:
-		return "a string"
-	case bool:
-		return "a boolean"
-	case nil:
-		return "null"
-	default:
-		return "a number"
-	}
-}
-
-// endOfList checks that the list is closed and nothing follows it.
-func endOfList(decoder *json.Decoder) error {
-	if _, err := decoder.Token(); err != nil {
-		return err
-	}
-	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
-		if err == nil {
-			err = badRequest("$: something follows the list")
-		}
-		return err
-	}
-	return nil
-}
-
-// parseEvent reads the nth event of a list, which is valid JSON. What it
-// returns shares no memory with the text.
+// parseEvent reads the nth event of a list, which is valid JSON.
 func parseEvent(text []byte, n int) (e notifier.Event, key string, err error) {
 	if kind := kindOf(text); kind != "an object" {
 		return e, "", badRequest("$[%d]: expected an event, but encountered %s", n, kind)
@@ -118,7 +73,7 @@ func parseEvent(text []byte, n int) (e notifier.Event, key string, err error) {
 	if payload == nil {
 		return e, "", badRequest("$[%d].payload: %w", n, errMissing)
 	}
-	e.Payload = bytes.Clone(payload)
+	e.Payload = payload
 	if eventKey != nil {
 		if key, err = parseEventKey(eventKey); err != nil {
 			return e, "", badRequest("$[%d].idempotency_key: %w", n, err)
@@ -157,7 +112,11 @@ func parseCreatedAt(value []byte) (time.Time, error) {
 		return time.Time{}, fmt.Errorf("%d seconds are not between %d and %d, the times that can be stored",
 			seconds, notifier.MinTime.Unix(), notifier.MaxTime.Unix())
 	}
-	return time.Unix(seconds, 0).UTC(), nil
+	created := time.Unix(seconds, 0).UTC()
+	if created.IsZero() { // the first second of the year 1 would read as "not said"
+		created = created.Add(time.Nanosecond) // below what Postgres keeps
+	}
+	return created, nil
 }
 
 func parseEventKey(value []byte) (string, error) {

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 
@@ -48,8 +47,6 @@ func refusalOf(err error) *refusal {
 		return &refusal{http.StatusServiceUnavailable, "too much is being pushed at once; nothing was stored, try again"}
 	case errors.Is(err, errNotUTF8):
 		return &refusal{http.StatusBadRequest, "Error in $: the text is not valid UTF-8"}
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return &refusal{http.StatusBadRequest, "Error in $: not enough input"}
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return &refusal{http.StatusRequestTimeout, "the body took too long to arrive; nothing was stored"}
 	default:

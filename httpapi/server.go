@@ -66,8 +66,8 @@ func (s *Server) routes(g *guard) http.Handler {
 // protocol adds the WebSocket of a protocol. Every method leads to it, as
 // nothing but an upgrade is of use there.
 func (s *Server) protocol(r chi.Router, path string, c codec) {
-	r.Handle(path, s.subscribe(c))
-	r.Handle(path+"/", s.subscribe(c))
+	r.Handle(path, s.upgrade(c))
+	r.Handle(path+"/", s.upgrade(c))
 }
 
 // readable adds a page that can be asked for, also by its head alone.

@@ -32,6 +32,7 @@ type store struct {
 	events       []*notifier.Event
 	publications []notifier.Publication
 	fault        error          // what every call returns
+	broken       error          // what ends a replay at its next page
 	replaying    func(page int) // called, unlocked, before each page of a replay
 	pageSize     int            // of a replay; 0: all in one page
 }
@@ -133,6 +134,9 @@ func (s *store) Replay(ctx context.Context, f notifier.Filter, until notifier.Po
 		if replaying != nil {
 			replaying(n)
 		}
+		if err := s.replayBroken(); err != nil {
+			return err
+		}
 		if err := page(part); err != nil {
 			return err
 		}
@@ -141,10 +145,23 @@ func (s *store) Replay(ctx context.Context, f notifier.Filter, until notifier.Po
 	return ctx.Err()
 }
 
+func (s *store) breakReplay(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.broken = err
+}
+
+func (s *store) replayBroken() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.broken
+}
+
 // system is a server under test.
 type system struct {
 	t     *testing.T
-	store *store
+	hub   *notifier.Hub
+	store *store // unless the test brings its own
 	addr  string
 	url   string
 	stop  func() error // stops it and returns what Run returned
@@ -171,6 +188,7 @@ func setupOn(t *testing.T, l net.Listener, adjust ...func(*httpapi.Config)) *sys
 	for _, change := range adjust {
 		change(&config)
 	}
+	s.hub = config.Hub
 	server, err := httpapi.New(config)
 	if err != nil {
 		t.Fatal(err)
@@ -188,6 +206,41 @@ func setupOn(t *testing.T, l net.Listener, adjust ...func(*httpapi.Config)) *sys
 		}
 	})
 	return s
+}
+
+// in returns the system for use in a subtest.
+func (s *system) in(t *testing.T) *system {
+	sub := *s
+	sub.t = t
+	return &sub
+}
+
+// live waits until the server has handled all that the client sent before.
+func (s *system) live(c *client) {
+	s.t.Helper()
+	c.send(0x80|opPing, "live?")
+	for {
+		got, err := c.read()
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		if got == (frame{opPong, "live?"}) {
+			return // what came before it, the announcement, has been handled
+		}
+	}
+}
+
+// caughtUp waits until the clients, all those of the user c, have their replay
+// behind them and an event reaches them.
+func (s *system) caughtUp(clients ...*client) {
+	s.t.Helper()
+	status, _, text := s.request("POST", "/push_events", `[{"accessid":"c","created_at":1,"payload":"first"}]`, "Content-Type: application/json")
+	if status != http.StatusOK {
+		s.t.Fatalf("push: %d %s", status, text)
+	}
+	for _, c := range clients {
+		c.expect(opText, `[{"accessid":"c","created_at":1,"payload":"first"}]`)
+	}
 }
 
 // event returns an event as push_events makes it.
@@ -297,17 +350,22 @@ func (s *system) upgrade(conn net.Conn, path string, headers ...string) (*client
 	if !slices.ContainsFunc(headers, func(h string) bool { return strings.HasPrefix(h, "Host: ") }) {
 		headers = append(headers, "Host: "+s.addr)
 	}
-	_, err := fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
+	if _, err := io.WriteString(conn, upgradeRequest(path, headers...)); err != nil {
+		s.t.Fatal(err)
+	}
+	c := newClient(s.t, conn)
+	answer, err := http.ReadResponse(c.in, nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return c, answer.StatusCode
+}
+
+func newClient(t *testing.T, conn net.Conn) *client { return &client{t, conn, bufio.NewReader(conn)} }
+
+func upgradeRequest(path string, headers ...string) string {
+	return fmt.Sprintf("GET %s HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n%s\r\n\r\n", path, strings.Join(headers, "\r\n"))
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	in := bufio.NewReader(conn)
-	answer, err := http.ReadResponse(in, nil)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return &client{s.t, conn, in}, answer.StatusCode
 }
 
 // announce opens a subscription and waits until the server knows it.
@@ -315,15 +373,8 @@ func (s *system) announce(user string, timestamp int64) *client {
 	s.t.Helper()
 	c := s.dial("/subscribe_to_events")
 	c.text(fmt.Sprintf(`{"access_id":%q,"timestamp":%d}`, user, timestamp))
-	c.settled(s)
+	until(s.t, "the server knows the subscriber", func() bool { return slices.Contains(s.hub.Users(), user) })
 	return c
-}
-
-// settled waits until the subscription is live and its replay over: frames are
-// answered in order, and the hub then knows the user.
-func (c *client) settled(s *system) {
-	c.t.Helper()
-	until(c.t, "the server knows a subscriber", func() bool { return len(s.store.hub.Users()) > 0 })
 }
 
 // send writes one masked frame.
@@ -430,4 +481,14 @@ func closeParts(payload string) (code int, reason string) {
 
 func closePayload(code uint16, reason string) string {
 	return string(binary.BigEndian.AppendUint16(nil, code)) + reason
+}
+
+// readStatus reads the head of an answer.
+func readStatus(t *testing.T, conn net.Conn) int {
+	t.Helper()
+	answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer.StatusCode
 }

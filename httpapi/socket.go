@@ -43,7 +43,7 @@ type socket struct {
 	timeout time.Duration // for the first byte of a write
 
 	gave   atomic.Uint32 // how often bytes came from the peer
-	took   atomic.Uint32 // how often the peer's socket took bytes
+	took   atomic.Int64  // the bytes that the kernel took for the peer
 	broken atomic.Bool   // nothing can be written any more: what is queued is thrown away
 }
 
@@ -132,9 +132,7 @@ func (s *socket) writePlain() {
 		p = p[:min(len(p), plainWrite)]
 		_ = s.net.SetWriteDeadline(time.Now().Add(s.timeout)) // an error shows in the write
 		n, err := s.net.Write(p)
-		if n > 0 {
-			s.took.Add(1)
-		}
+		s.took.Add(int64(n))
 		s.outbox.Wrote(n)
 		if err == nil {
 			continue
@@ -238,7 +236,7 @@ func (a *attempt) write(fd uintptr) bool {
 		if n == 0 {
 			return false
 		}
-		a.socket.took.Add(1)
+		a.socket.took.Add(int64(n))
 		a.socket.outbox.Wrote(n)
 	}
 }

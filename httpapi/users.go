@@ -1,8 +1,6 @@
 package httpapi
 
 import (
-	"encoding/json"
-	"io"
 	"net/http"
 	"strings"
 )
@@ -13,7 +11,7 @@ const maxDropBody = 16 << 10
 
 // dropUser ends every connection of a user, on every instance.
 func (s *Server) dropUser(w http.ResponseWriter, r *http.Request) {
-	body, err := io.ReadAll(&utf8Reader{source: http.MaxBytesReader(w, r.Body, maxDropBody)})
+	body, err := readJSON(http.MaxBytesReader(w, r.Body, maxDropBody))
 	if err != nil {
 		s.decline(w, err)
 		return
@@ -31,9 +29,6 @@ func (s *Server) dropUser(w http.ResponseWriter, r *http.Request) {
 }
 
 func parseDrop(body []byte) (user string, err error) {
-	if err := json.Unmarshal(body, new(json.RawMessage)); err != nil {
-		return "", err
-	}
 	if kind := kindOf(body); kind != "an object" {
 		return "", badRequest("$: expected an object, but encountered %s", kind)
 	}

@@ -1,12 +1,9 @@
 package httpapi
 
 import (
-	"bufio"
 	"bytes"
 	"errors"
-	"fmt"
 	"net"
-	"net/http"
 )
 
 const (
@@ -70,22 +67,3 @@ func (w *wire) Write(frame []byte) (int, error) {
 // Close does nothing: the connection closes its socket by itself, when the last
 // frame is written.
 func (w *wire) Close() error { return nil }
-
-// hijacker hands the WebSocket library a wire, and small buffers in place of
-// those of net/http, which are returned with the request.
-type hijacker struct {
-	http.ResponseWriter
-	conn *conn
-}
-
-// Hijack takes the connection over from the HTTP server.
-func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	socket, buffers, err := http.NewResponseController(h.ResponseWriter).Hijack()
-	if err != nil {
-		return nil, nil, fmt.Errorf("take over connection: %w", err)
-	}
-	early, _ := buffers.Reader.Peek(buffers.Reader.Buffered()) // as many as there are
-	h.conn.attach(socket, bytes.Clone(early))
-	wire := h.conn.wire
-	return wire, bufio.NewReadWriter(bufio.NewReaderSize(wire, wireReader), bufio.NewWriterSize(wire, wireWriter)), nil
-}

@@ -14,9 +14,8 @@ import (
 
 const (
 	fanoutID = "everybody"
-	// pacedInterval leaves time between two events, so that each is written by
-	// itself.
-	pacedInterval = 20 * time.Millisecond
+	// apartInterval is the least time between two events that are sent apart.
+	apartInterval = 20 * time.Millisecond
 	// listRows is how many events the flat-out publisher inserts at once, and
 	// window how many such lists may be on their way to any client: together
 	// fewer than the events that may wait for one (4096), so none overflows.
@@ -34,12 +33,12 @@ type fanout struct {
 	clients  *swarm
 	received *sequence
 	sent     uint64 // number of the last event
-	// paced sends events apart from each other, flat as fast as it goes.
-	paced func(ctx context.Context, first uint64, count int) error
-	flat  func(ctx context.Context, first uint64, count int) error
+	// one sends one event, flat many as fast as it goes.
+	one  func(ctx context.Context, number uint64) error
+	flat func(ctx context.Context, first uint64, count int) error
 
 	cpu, busyCPU, rate    series
-	pacedBytes, flatBytes series
+	apartBytes, flatBytes series
 }
 
 func (b *bench) measureFanout(ctx context.Context) (err error) {
@@ -81,7 +80,10 @@ func (b *bench) compareFanout(ctx context.Context, url string, conn *pgx.Conn, s
 	one := b.limitFanout(l, "limit, one write per frame", limitClients, limitGot, 1)
 	joined := b.limitFanout(l, "limit, frames coalesced", limitClients, limitGot, coalesced)
 	notifier := &fanout{name: "notifier", pid: s.pid(), clients: serverClients, received: serverGot}
-	notifier.paced = func(ctx context.Context, first uint64, count int) error { return insertPaced(ctx, conn, first, count) }
+	notifier.one = func(ctx context.Context, number uint64) error {
+		_, err := conn.Exec(ctx, insertNumbered, fanoutID, number)
+		return err
+	}
 	notifier.flat = func(ctx context.Context, first uint64, count int) error {
 		return insertFlat(ctx, conn, serverGot, first, count)
 	}
@@ -91,13 +93,13 @@ func (b *bench) compareFanout(ctx context.Context, url string, conn *pgx.Conn, s
 			return err
 		}
 	}
-	return errors.Join(b.printPaced(one, notifier), b.printFlat(one, joined, notifier))
+	return errors.Join(b.printApart(one, notifier), b.printFlat(one, joined, notifier))
 }
 
 // runRound runs everybody once. The two limits share their subscribers, and so
 // the numbers.
 func (b *bench) runRound(ctx context.Context, one, joined, notifier *fanout) error {
-	if err := errors.Join(b.runPaced(ctx, one), b.runPaced(ctx, notifier)); err != nil {
+	if err := errors.Join(b.runApart(ctx, one), b.runApart(ctx, notifier)); err != nil {
 		return err
 	}
 	if err := b.runFlat(ctx, one); err != nil {
@@ -120,28 +122,29 @@ func (b *bench) newFanoutSwarm(ctx context.Context, address string) (*swarm, *se
 }
 
 func (b *bench) limitFanout(l *limit, name string, clients *swarm, got *sequence, bytes int) *fanout {
-	order := func(kind string, detail int) func(context.Context, uint64, int) error {
-		return func(_ context.Context, first uint64, count int) error {
-			return l.order(order{kind, b.subscribers, fanoutID, first, count, detail})
-		}
-	}
 	return &fanout{
 		name: name, pid: l.pid(), clients: clients, received: got,
-		paced: order("paced", int(pacedInterval.Microseconds())), flat: order("flat", bytes),
+		one: func(_ context.Context, number uint64) error {
+			return l.order(order{"single", b.subscribers, fanoutID, number, 1, 0})
+		},
+		flat: func(_ context.Context, first uint64, count int) error {
+			return l.order(order{"flat", b.subscribers, fanoutID, first, count, bytes})
+		},
 	}
 }
 
-func (b *bench) printPaced(one, notifier *fanout) error {
-	if wanted, got := one.pacedBytes.median(), notifier.pacedBytes.median(); math.Abs(wanted-got) > 0.5 { // a ping now and then
+func (b *bench) printApart(one, notifier *fanout) error {
+	if wanted, got := one.apartBytes.median(), notifier.apartBytes.median(); math.Abs(wanted-got) > 0.5 { // a ping now and then
 		return fmt.Errorf("the limit's frames have %.1f bytes, notifier's %.1f: nothing can be compared", wanted, got)
 	}
 	t := &table{
-		title: fmt.Sprintf("(c) CPU microseconds per delivery, %s subscribers of one event, one event every %v (rounds: %d)",
-			number(float64(b.subscribers), 0), pacedInterval, b.rounds),
+		title: fmt.Sprintf("(c) CPU microseconds per delivery, %s subscribers of one event, %d events at least %v apart (rounds: %d)",
+			number(float64(b.subscribers), 0), b.apartEvents, apartInterval, b.rounds),
 		header: []string{"", "CPU us", "in units of the limit"},
 	}
 	t.add("limit", one.cpu.cell(2), "1")
 	t.add("notifier", notifier.cpu.cell(2), notifier.cpu.over(one.cpu).cell(2))
+	t.note("Each event is sent when every client has got the one before: none is joined with another.")
 	t.note("CPU of the whole process, user and system. The limit writes ready-made frames of the same bytes to as many sockets.")
 	return t.print(b.out)
 }

@@ -58,12 +58,25 @@ func (f *fanout) allEqual() (err error) {
 	return err
 }
 
-// runPaced measures the CPU that a delivery costs.
-func (b *bench) runPaced(ctx context.Context, f *fanout) error {
-	o, err := f.run(ctx, b.pacedEvents, f.paced)
+// runApart measures the CPU that a delivery costs.
+func (b *bench) runApart(ctx context.Context, f *fanout) error {
+	o, err := f.run(ctx, b.apartEvents, f.sendApart)
 	f.cpu = append(f.cpu, o.microseconds())
-	f.pacedBytes = append(f.pacedBytes, o.bytesEach())
+	f.apartBytes = append(f.apartBytes, o.bytesEach())
 	return err
+}
+
+// sendApart sends an event when every client has the one before. Otherwise a
+// program that was late would write two at once, and seem cheap for that.
+func (f *fanout) sendApart(ctx context.Context, first uint64, count int) error {
+	events := f.clients.events.Load()
+	return pace(ctx, count, apartInterval, func(i int) error {
+		if err := f.one(ctx, first+uint64(i)); err != nil {
+			return err
+		}
+		events += int64(len(f.clients.clients))
+		return f.clients.awaitEvents(ctx, events)
+	})
 }
 
 // runFlat measures how many deliveries a second there can be.
@@ -73,14 +86,6 @@ func (b *bench) runFlat(ctx context.Context, f *fanout) error {
 	f.busyCPU = append(f.busyCPU, o.microseconds())
 	f.flatBytes = append(f.flatBytes, o.bytesEach())
 	return err
-}
-
-// insertPaced commits events one by one at a constant rate.
-func insertPaced(ctx context.Context, conn *pgx.Conn, first uint64, count int) error {
-	return pace(ctx, count, pacedInterval, func(i int) error {
-		_, err := conn.Exec(ctx, insertNumbered, fanoutID, first+uint64(i))
-		return err
-	})
 }
 
 // insertFlat commits lists of events, each as soon as the window allows.

@@ -155,3 +155,23 @@ func writeAtRate(ctx context.Context, url string, rate int, recipient func(int) 
 	}
 	return err
 }
+
+// pace calls fire at a constant rate, late calls at once: the load does not
+// wait for who bears it.
+func pace(ctx context.Context, count int, interval time.Duration, fire func(i int) error) error {
+	start := time.Now()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for i := range count {
+		timer.Reset(time.Until(start.Add(time.Duration(i) * interval)))
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		if err := fire(i); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -5,7 +5,6 @@ package main
 import (
 	"bufio"
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -23,10 +22,11 @@ import (
 // when told to, writes ready-made frames to all of them. It is told by lines on
 // its standard input, and answers each by a line:
 //
-//	paced CLIENTS ACCESSID FIRST COUNT MICROSECONDS	a frame to every client at each interval, one write each
-//	flat CLIENTS ACCESSID FIRST COUNT BYTES	the same as fast as the sockets take it, up to so many bytes a write
+//	single CLIENTS ACCESSID FIRST COUNT 0	each frame to every client, one after the other
+//	flat CLIENTS ACCESSID FIRST COUNT BYTES	all frames to every client as it takes them, up to so many bytes a write
 //
-// It ends with its standard input.
+// with the number of clients there must be, and of the first event. It ends with
+// its standard input.
 type limitProgram struct {
 	mu    sync.Mutex
 	conns []net.Conn
@@ -34,7 +34,7 @@ type limitProgram struct {
 	wg    sync.WaitGroup
 }
 
-func runLimit(ctx context.Context, in io.Reader, out io.Writer) error {
+func runLimit(in io.Reader, out io.Writer) error {
 	listener, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
@@ -42,7 +42,7 @@ func runLimit(ctx context.Context, in io.Reader, out io.Writer) error {
 	fmt.Fprintln(out, listener.Addr())
 	p := &limitProgram{}
 	p.wg.Go(func() { p.accept(listener) }) // ends with the listener
-	err = p.obey(ctx, in, out)
+	err = p.obey(in, out)
 	listener.Close()
 	p.closeAll()
 	p.wg.Wait()
@@ -132,16 +132,16 @@ type order struct {
 	accessID string
 	first    uint64
 	count    int
-	detail   int // microseconds, or bytes
+	bytes    int // of one write, at most
 }
 
-func (p *limitProgram) obey(ctx context.Context, in io.Reader, out io.Writer) error {
+func (p *limitProgram) obey(in io.Reader, out io.Writer) error {
 	lines := bufio.NewScanner(in)
 	for lines.Scan() {
 		var o order
-		_, err := fmt.Sscan(lines.Text(), &o.kind, &o.clients, &o.accessID, &o.first, &o.count, &o.detail)
+		_, err := fmt.Sscan(lines.Text(), &o.kind, &o.clients, &o.accessID, &o.first, &o.count, &o.bytes)
 		if err == nil {
-			err = p.execute(ctx, o)
+			err = p.execute(o)
 		}
 		if err != nil {
 			return fmt.Errorf("obey %q: %w", lines.Text(), err)
@@ -151,14 +151,14 @@ func (p *limitProgram) obey(ctx context.Context, in io.Reader, out io.Writer) er
 	return lines.Err()
 }
 
-func (p *limitProgram) execute(ctx context.Context, o order) error {
+func (p *limitProgram) execute(o order) error {
 	fds := p.sockets()
 	if len(fds) != o.clients {
 		return fmt.Errorf("%d clients are here", len(fds))
 	}
 	switch o.kind {
-	case "paced":
-		return writePaced(ctx, fds, o)
+	case "single":
+		return writeSingle(fds, o)
 	case "flat":
 		return writeFlat(fds, o)
 	}
@@ -171,17 +171,17 @@ func (p *limitProgram) sockets() []int {
 	return slices.Clone(p.fds)
 }
 
-// writePaced writes one frame to every socket, then waits for the next to be due.
-func writePaced(ctx context.Context, fds []int, o order) error {
-	return pace(ctx, o.count, time.Duration(o.detail)*time.Microsecond, func(i int) error {
-		one := o.frames(i, 1)
+// writeSingle writes each frame to every socket by a write of its own.
+func writeSingle(fds []int, o order) error {
+	for i := range o.count {
+		frame := o.frames(i, 1)
 		for _, fd := range fds {
-			if n, err := unix.Write(fd, one); n != len(one) {
+			if n, err := unix.Write(fd, frame); n != len(frame) {
 				return fmt.Errorf("write: %w", cmp.Or(err, io.ErrShortWrite))
 			}
 		}
-		return nil
-	})
+	}
+	return nil
 }
 
 // frames makes the frames of events, one each, in one piece of memory.
@@ -193,24 +193,4 @@ func (o order) frames(from, count int) []byte {
 		all = appendServerText(all, event)
 	}
 	return all
-}
-
-// pace calls fire at a constant rate, late calls at once: the load does not
-// wait for who bears it.
-func pace(ctx context.Context, count int, interval time.Duration, fire func(i int) error) error {
-	start := time.Now()
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for i := range count {
-		timer.Reset(time.Until(start.Add(time.Duration(i) * interval)))
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-		if err := fire(i); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -19,6 +19,9 @@ const limitCommand = "limit"
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+	if ctx.Err() != nil {
+		err = errors.New("interrupted") // whatever came of it
+	}
 	stop()
 	if err != nil && !errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -29,7 +32,7 @@ func main() {
 // run is the whole program.
 func run(ctx context.Context, args []string, in io.Reader, out, progress io.Writer) error {
 	if len(args) > 0 && args[0] == limitCommand {
-		return runLimit(ctx, in, out)
+		return runLimit(in, out)
 	}
 	o, err := parseOptions(args, progress)
 	if err != nil {

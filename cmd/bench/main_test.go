@@ -3,7 +3,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"strings"
@@ -16,7 +15,7 @@ import (
 // TestMain lets the test binary be the limit program, as bench itself is.
 func TestMain(m *testing.M) {
 	if len(os.Args) == 2 && os.Args[1] == limitCommand {
-		if err := runLimit(context.Background(), os.Stdin, os.Stdout); err != nil {
+		if err := runLimit(os.Stdin, os.Stdout); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -37,7 +36,7 @@ func TestBench(t *testing.T) {
 		rounds:      1, memoryRounds: 1,
 		writers: []int{2}, commitRun: time.Second, bulkRows: 2000,
 		subscribers: 20, latencyRun: 200 * time.Millisecond,
-		pacedEvents: 5, flatEvents: 3000,
+		apartEvents: 5, flatEvents: 3000,
 		idle: 60, settle: 10 * time.Millisecond,
 	}
 	var out strings.Builder

@@ -45,7 +45,7 @@ func (b *bench) limitMemory(ctx context.Context) (perClient float64, err error) 
 	}
 	defer func() { err = errors.Join(err, l.close()) }()
 	return b.idleMemory(ctx, l.pid(), l.address, func(n int, _ func(int) string) error {
-		return l.order(order{"paced", n, "idle", 1, 1, 0})
+		return l.order(order{"single", n, "idle", 1, 1, 0})
 	})
 }
 

@@ -25,7 +25,7 @@ type options struct {
 	bulkRows     int
 	subscribers  int // of (b) and (c)
 	latencyRun   time.Duration
-	pacedEvents  int // events a paced run of (c) sends to each subscriber
+	apartEvents  int // events of (c) that each subscriber gets apart from each other
 	flatEvents   int // the same, flat out; a multiple of listRows
 	idle         int // subscribers of (d)
 	settle       time.Duration
@@ -38,7 +38,7 @@ func standard() options {
 		rounds: 3, memoryRounds: 1,
 		writers: []int{1, 8, 32}, commitRun: 10 * time.Second, bulkRows: 100_000,
 		subscribers: 1000, latencyRun: 10 * time.Second,
-		pacedEvents: 500, flatEvents: 12_000,
+		apartEvents: 500, flatEvents: 12_000,
 		idle: 10_000, settle: 45 * time.Second,
 	}
 }
@@ -50,7 +50,7 @@ func (o *options) shorten() {
 	o.writers = []int{1, 32}
 	o.commitRun = time.Second
 	o.latencyRun = 2 * time.Second
-	o.pacedEvents = 100
+	o.apartEvents = 100
 	o.flatEvents = 3000
 	o.idle = 2000
 	o.settle = 2 * time.Second

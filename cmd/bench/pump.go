@@ -35,7 +35,7 @@ func writeFlat(fds []int, o order) error {
 	for i := range workers {
 		share := fds[i*len(fds)/workers : (i+1)*len(fds)/workers]
 		group.Go(func() error { // ends when its sockets have got everything
-			p := &pump{all: all, frame: frame, write: max(o.detail/frame, 1) * frame}
+			p := &pump{all: all, frame: frame, write: max(o.bytes/frame, 1) * frame}
 			return p.run(share)
 		})
 	}

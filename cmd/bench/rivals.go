@@ -124,7 +124,7 @@ func (b *bench) startLimit(ctx context.Context) (*limit, error) {
 
 // order has the program do something and waits until it is done.
 func (l *limit) order(o order) error {
-	_, err := fmt.Fprintln(l.orders, o.kind, o.clients, o.accessID, o.first, o.count, o.detail)
+	_, err := fmt.Fprintln(l.orders, o.kind, o.clients, o.accessID, o.first, o.count, o.bytes)
 	if err != nil {
 		return fmt.Errorf("order: %w", err)
 	}

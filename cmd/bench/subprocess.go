@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -19,6 +20,7 @@ import (
 type subprocess struct {
 	cmd  *exec.Cmd
 	log  string
+	stop sync.Once     // a second signal would mean impatience
 	done chan struct{} // closed when it has ended, after err was set
 	err  error
 }
@@ -36,10 +38,10 @@ func startProcess(ctx context.Context, cmd *exec.Cmd, log string) (*subprocess, 
 		return nil, fmt.Errorf("start %s: %w", cmd.Path, err)
 	}
 	p := &subprocess{cmd: cmd, log: log, done: make(chan struct{})}
-	stop := context.AfterFunc(ctx, p.terminate)
+	forget := context.AfterFunc(ctx, p.terminate)
 	go func() { // ends with the process, which close waits for
 		defer close(p.done)
-		defer stop()
+		defer forget()
 		p.err = cmd.Wait()
 	}()
 	return p, nil
@@ -47,7 +49,9 @@ func startProcess(ctx context.Context, cmd *exec.Cmd, log string) (*subprocess, 
 
 func (p *subprocess) pid() int { return p.cmd.Process.Pid }
 
-func (p *subprocess) terminate() { _ = p.cmd.Process.Signal(syscall.SIGTERM) }
+func (p *subprocess) terminate() {
+	p.stop.Do(func() { _ = p.cmd.Process.Signal(syscall.SIGTERM) }) // it fails only if the process has ended
+}
 
 func (p *subprocess) ended() bool {
 	select {

@@ -5,7 +5,6 @@ package main
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"fmt"
 	"io"
 	"net"
@@ -142,7 +141,7 @@ func TestLimit(t *testing.T) {
 	orders, ordersIn := io.Pipe()
 	answersOut, answers := io.Pipe()
 	ended := make(chan error, 1)
-	go func() { ended <- runLimit(context.Background(), orders, answers) }() // ends with its input
+	go func() { ended <- runLimit(orders, answers) }() // ends with its input
 	address, err := readLine(answersOut)
 	if err != nil {
 		t.Fatal(err)
@@ -154,8 +153,12 @@ func TestLimit(t *testing.T) {
 		t.Fatal(err)
 	}
 	total := 0
-	for _, o := range []order{{"paced", clients, "all", 1, 10, 100}, {"flat", clients, "all", 11, 3000, 1}, {"flat", clients, "all", 3011, 20_000, coalesced}} {
-		fmt.Fprintln(ordersIn, o.kind, o.clients, o.accessID, o.first, o.count, o.detail)
+	for _, o := range []order{
+		{"single", clients, "all", 1, 10, 0},
+		{"flat", clients, "all", 11, 3000, 1},
+		{"flat", clients, "all", 3011, 20_000, coalesced},
+	} {
+		fmt.Fprintln(ordersIn, o.kind, o.clients, o.accessID, o.first, o.count, o.bytes)
 		if answer, err := readLine(answersOut); err != nil || answer != "done" {
 			t.Fatalf("%s: %q, %v", o.kind, answer, err)
 		}
@@ -178,8 +181,8 @@ func TestLimit(t *testing.T) {
 
 func TestLimit_BadOrder(t *testing.T) {
 	t.Parallel()
-	for _, orders := range []string{"paced", "paced 1 x 1 1 1", "dance 0 x 1 1 1"} {
-		if err := runLimit(t.Context(), strings.NewReader(orders+"\n"), io.Discard); err == nil {
+	for _, orders := range []string{"single", "single 1 x 1 1 1", "dance 0 x 1 1 1"} {
+		if err := runLimit(strings.NewReader(orders+"\n"), io.Discard); err == nil {
 			t.Errorf("%q was obeyed", orders)
 		}
 	}

@@ -57,11 +57,12 @@ func (t *transcript) String() string {
 	return t.text.String()
 }
 
-// cleanEnvironment is that of the tests without what configures notifier.
+// cleanEnvironment is that of the tests without what configures notifier, but
+// for the Postgres that the tests shall use.
 func cleanEnvironment(extra ...string) []string {
 	var env []string
 	for _, entry := range os.Environ() {
-		if !strings.HasPrefix(entry, envPrefix) {
+		if !strings.HasPrefix(entry, envPrefix) || strings.HasPrefix(entry, "NOTIFIER_POSTGRES_BIN=") {
 			env = append(env, entry)
 		}
 	}

@@ -79,6 +79,7 @@ func TestServe_NeverTellsAPassword(t *testing.T) {
 		"bad port":      {"NOTIFIER_DATABASE_URL=postgres://u:hunter2-x@h:port/d"},
 		"bad keywords":  {"NOTIFIER_DATABASE_URL=host=h password='hunter2-x' port"},
 		"blanks":        {"NOTIFIER_DATABASE_URL=host=127.0.0.1 port=1 password = hunter2-x"},
+		"lost blank":    {"NOTIFIER_DATABASE_URL=host=h PASSWORD=hunter2-x port"},
 		"open quote":    {"NOTIFIER_DATABASE_URL=host=h password='hunter2-x"},
 	} {
 		t.Run(name, func(t *testing.T) {

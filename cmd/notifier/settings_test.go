@@ -77,25 +77,6 @@ func TestSettings_AllProblemsAtOnceByName(t *testing.T) {
 	}
 }
 
-func TestParseDatabaseURL_QuotesNothing(t *testing.T) {
-	t.Parallel()
-	for _, bad := range []string{
-		"postgres://u:hun/ter2@h/d", "postgres://u:hunter2%@h/d", "hunter2", "u:hunter2@h", "postgres://u:hunter2 @h:port/d", "http://hunter2",
-	} {
-		_, err := parseDatabaseURL(bad)
-		if err == nil {
-			t.Errorf("accepted %q", bad)
-		} else if strings.Contains(err.Error(), "hun") || strings.Contains(err.Error(), "ter2") {
-			t.Errorf("%q is quoted: %v", bad, err)
-		}
-	}
-	for _, good := range []string{"", "postgres://u:p@h/d", "postgresql:///d?host=/tmp", "host=h password=x"} {
-		if _, err := parseDatabaseURL(good); err != nil {
-			t.Errorf("refused %q: %v", good, err)
-		}
-	}
-}
-
 func TestParseDuration(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]time.Duration{

@@ -1,15 +1,15 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"math"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"example.com/notifier/db"
 )
 
 // The parsers of settings. None quotes a text that could hold a password.
@@ -133,24 +133,11 @@ func parseSize[T int | int64](text string) (T, error) {
 	return T(n << shift), nil
 }
 
-var errDatabaseURL = errors.New("is no connection URL such as postgres://user:password@host:5432/database " +
-	"(special characters of the password must be percent-encoded: @ is %40, / is %2F)")
-
-// parseDatabaseURL checks only what it takes to name a mistake here, by the
-// setting's name and without quoting the URL: its pieces are easily taken for
-// one another, and one is the password.
+// parseDatabaseURL refuses here what would fail later, by the setting's name and
+// without quoting it.
 func parseDatabaseURL(text string) (string, error) {
-	scheme, _, isURL := strings.Cut(text, "://")
-	switch {
-	case text == "":
+	if text == "" {
 		return "", nil
-	case !isURL && strings.Contains(text, "="):
-		return text, nil // keyword=value form
-	case scheme != "postgres" && scheme != "postgresql":
-		return "", errDatabaseURL
 	}
-	if _, err := url.Parse(text); err != nil {
-		return "", errDatabaseURL
-	}
-	return text, nil
+	return text, db.CheckURL(text)
 }

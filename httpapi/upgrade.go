@@ -1,0 +1,103 @@
+package httpapi
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+
+	"github.com/coder/websocket"
+)
+
+// upgrade is where the WebSockets of a protocol begin.
+func (s *Server) upgrade(codec codec) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if !asksForWebSocket(r) {
+			w.Header().Set("Connection", "Upgrade")
+			w.Header().Set("Upgrade", "websocket")
+			w.WriteHeader(http.StatusUpgradeRequired)
+			return
+		}
+		if s.config.Hub.Point().To.Xmax() == 0 {
+			refuse(w, http.StatusServiceUnavailable, "starting: try again") // a subscription would not know where live begins
+			return
+		}
+		who, err := s.authenticate(r)
+		if errors.Is(err, errBadToken) { // with none, a message may bring one
+			unauthorized(w, err)
+			return
+		}
+		if err := s.connections.reserve(); err != nil {
+			refuse(w, http.StatusServiceUnavailable, err.Error())
+			return
+		}
+		c := &conn{server: s, codec: codec, caller: who}
+		ws, err := websocket.Accept(&hijacker{w, c}, r, &websocket.AcceptOptions{
+			InsecureSkipVerify: true, // the guard has checked the Origin
+			CompressionMode:    websocket.CompressionDisabled,
+		})
+		if err != nil {
+			s.connections.release() // the library has told the client
+			return
+		}
+		go c.run(ws) // ends when nothing more can be read; its place in connections is waited for
+	}
+}
+
+func asksForWebSocket(r *http.Request) bool {
+	return r.Method == http.MethodGet && r.ProtoAtLeast(1, 1) &&
+		headerHas(r.Header, "Connection", "upgrade") && headerHas(r.Header, "Upgrade", "websocket")
+}
+
+func headerHas(h http.Header, key, token string) bool {
+	for _, value := range h.Values(key) {
+		for element := range strings.SplitSeq(value, ",") {
+			if strings.EqualFold(strings.TrimSpace(element), token) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// attach makes the connection the owner of the socket.
+func (c *conn) attach(s net.Conn, early []byte) {
+	if tcp, ok := plainSocket(s).(*net.TCPConn); ok {
+		_ = tcp.SetWriteBuffer(c.server.config.SendBuffer) // without it, the kernel's own limit holds
+	}
+	c.wire = &wire{Conn: s, conn: c, early: early}
+	c.socket.net, c.socket.raw = s, rawConn(s)
+	c.socket.owner = c
+	c.socket.timeout = c.server.config.WriteTimeout
+	c.socket.outbox.Limits = c.server.config.Outbox
+}
+
+// plainSocket returns what lies below TLS.
+func plainSocket(s net.Conn) net.Conn {
+	if wrapped, ok := s.(interface{ NetConn() net.Conn }); ok {
+		return wrapped.NetConn()
+	}
+	return s
+}
+
+// hijacker hands the WebSocket library a wire, and small buffers in place of
+// those of net/http, which are returned with the request.
+type hijacker struct {
+	http.ResponseWriter
+	conn *conn
+}
+
+// Hijack takes the connection over from the HTTP server.
+func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	socket, standard, err := http.NewResponseController(h.ResponseWriter).Hijack()
+	if err != nil {
+		return nil, nil, fmt.Errorf("take over connection: %w", err)
+	}
+	early, _ := standard.Reader.Peek(standard.Reader.Buffered()) // as many as there are
+	h.conn.attach(socket, bytes.Clone(early))
+	wire := h.conn.wire
+	return wire, bufio.NewReadWriter(bufio.NewReaderSize(wire, wireReader), bufio.NewWriterSize(wire, wireWriter)), nil
+}
