@@ -15,6 +15,7 @@ import (
 
 type pushConfig struct {
 	url      string
+	token    string
 	to       string
 	file     string
 	patience time.Duration
@@ -36,6 +37,7 @@ func (a *app) pushCommand() *cobra.Command {
 	var c pushConfig
 	s := newSettings(command)
 	defineURL(s, &c.url)
+	defineToken(s, &c.token)
 	define(s, "to", "user", "", "the user whom the arguments are for", &c.to, parseText)
 	define(s, "file", "path", "", "file of JSON lines; - is standard input", &c.file, parseText)
 	define(s, "retry-for", "duration", "30s", "how long to go on trying with one list", &c.patience, parseDuration)
@@ -67,11 +69,17 @@ func defineURL(s *settings, target *string) {
 	})
 }
 
+// defineToken adds what shows who the caller is.
+func defineToken(s *settings, target *string) {
+	define(s, "token", "text", "", "the token to show; in the variable, not in the flag, it stays out of the process list", target, parseText)
+}
+
 func (a *app) push(ctx context.Context, c pushConfig, args []string) error {
 	server, err := client.New(c.url)
 	if err != nil {
 		return err
 	}
+	server = server.WithToken(c.token)
 	defer server.Close()
 	p := &pusher{client: server, patience: c.patience, run: rand.Text()}
 	if len(args) > 0 {

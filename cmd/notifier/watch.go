@@ -18,6 +18,7 @@ import (
 
 type watchConfig struct {
 	url   string
+	token string
 	user  string
 	since func() int64
 }
@@ -36,6 +37,7 @@ func (a *app) watchCommand() *cobra.Command {
 	var c watchConfig
 	s := newSettings(command)
 	defineURL(s, &c.url)
+	defineToken(s, &c.token)
 	define(s, "user", "user", "", "whose events", &c.user, func(text string) (string, error) {
 		if text == "" {
 			return "", errors.New("is needed")
@@ -73,6 +75,7 @@ func (a *app) watch(ctx context.Context, c watchConfig) error {
 	if err != nil {
 		return err
 	}
+	server = server.WithToken(c.token)
 	defer server.Close()
 	show := printer{w: bufio.NewWriter(a.out), line: jsonLine}
 	if isTerminal(a.out) {

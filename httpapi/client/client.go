@@ -25,8 +25,9 @@ type Event struct {
 
 // Client knows one server. It may be used by any number of goroutines.
 type Client struct {
-	base *url.URL
-	http *http.Client
+	base  *url.URL
+	http  *http.Client
+	token string
 }
 
 // New returns a client of the server at an address such as
@@ -50,7 +51,32 @@ func New(address string) (*Client, error) {
 		return nil, errors.New("parse server URL: it names no host")
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
-	return &Client{base: base, http: &http.Client{Transport: transport, Timeout: attemptTimeout}}, nil
+	c := &Client{base: base}
+	c.http = &http.Client{Transport: bearer{transport, c}, Timeout: attemptTimeout}
+	return c, nil
+}
+
+// WithToken has the client show a token with everything it asks for; "" is none.
+// It is to be called before the client is used, and returns the client.
+func (c *Client) WithToken(token string) *Client {
+	c.token = token
+	return c
+}
+
+// bearer adds the token to requests. It is sent to nobody else: a redirect to
+// another host goes without.
+type bearer struct {
+	*http.Transport
+	client *Client
+}
+
+// RoundTrip sends a request with the token.
+func (b bearer) RoundTrip(r *http.Request) (*http.Response, error) {
+	if b.client.token != "" && r.URL.Host == b.client.base.Host {
+		r = r.Clone(r.Context())
+		r.Header.Set("Authorization", "Bearer "+b.client.token)
+	}
+	return b.Transport.RoundTrip(r)
 }
 
 // Close gives idle connections back. Subscriptions have their own Close.
