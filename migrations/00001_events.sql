@@ -87,8 +87,10 @@ COMMENT ON TABLE notifier.idempotency_keys IS 'The keys of stored pushes: a push
 -- ends and the reader finds the tail free: nobody would look again. Without the tail (a reader is just looking at it)
 -- a transaction rings, and leaves the gate alone: whoever has the gate has the tail too.
 -- Here and in first_in_transaction everything is qualified, the operators too, in place of SET search_path, which
--- would cost each commit 14,000 instructions; and only pg_catalog is named, because the committing role need not have any right on the
--- schema (it may write through a view). There is no EXCEPTION block: it would cost each commit a subtransaction.
+-- would cost each commit 14,000 instructions more; and only pg_catalog is named, because the committing role need not
+-- have any right on the schema (it may write through a view). There is no EXCEPTION block: it would cost each commit
+-- a subtransaction. (Instructions here and below: PostgreSQL 15, a prepared one-row INSERT in a single-user backend
+-- under valgrind --tool=callgrind, 2026-11-21.)
 -- +goose StatementBegin
 CREATE FUNCTION notifier.ring() RETURNS trigger
 LANGUAGE plpgsql AS $$
