@@ -25,11 +25,11 @@ type log struct {
 func newLog() *log { return &log{Hub: notifier.NewHub()} }
 
 func (l *log) Publish(p notifier.Page) {
+	l.Hub.Publish(p) // first: who waits for an event here finds the hub past it
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.events = append(l.events, p.Events...)
 	l.pages = append(l.pages, p)
-	l.mu.Unlock()
-	l.Hub.Publish(p)
 }
 
 func (l *log) seen() []*notifier.Event {

@@ -3,12 +3,12 @@ package db
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math"
 	"slices"
 	"time"
 
 	"example.com/notifier/notifier"
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 )
 
@@ -26,6 +26,14 @@ const replayRows = `
 	LIMIT $7::int`
 
 var replayPage = pageSQL("replay_page", replayRows, "created_at, id")
+
+// replayPlan leaves the planner no way but along the index, which ends with the
+// page. On a table it has no statistics of, it would rather collect and sort all
+// that is left of the replay, for each page anew. In a batch, the settings are
+// gone when the page has been read; also through a pooler.
+const replayPlan = `-- name: replay_plan
+SELECT set_config('enable_bitmapscan', 'off', true),
+	set_config('enable_seqscan', 'off', true)`
 
 // replayTimeout bounds reading one page of a replay.
 const replayTimeout = 30 * time.Second
@@ -75,13 +83,27 @@ type replayPlace struct {
 func (d *DB) replayPage(ctx context.Context, f notifier.Filter, after replayPlace) (page, error) {
 	ctx, cancel := context.WithTimeout(ctx, replayTimeout)
 	defer cancel()
-	rows, err := d.pool.Query(ctx, replayPage, d.config.MaxPayload, pageBytes,
+	var batch pgx.Batch
+	batch.Queue(replayPlan)
+	batch.Queue(replayPage, d.config.MaxPayload, pageBytes,
 		*f.Recipient, timestamp(f.Since), after.created, after.id, pageRows)
-	if err != nil {
-		return page{}, fmt.Errorf("read stored events: %w", err)
+	results := d.pool.SendBatch(ctx, &batch)
+	p, err := d.collectReplay(results)
+	if closing := results.Close(); err == nil {
+		err = closing
 	}
-	p, err := d.collectPage(rows, pageRows)
 	return p, wrap("read stored events", err)
+}
+
+func (d *DB) collectReplay(results pgx.BatchResults) (page, error) {
+	if _, err := results.Exec(); err != nil {
+		return page{}, err
+	}
+	rows, err := results.Query()
+	if err != nil {
+		return page{}, err
+	}
+	return d.collectPage(rows, pageRows)
 }
 
 // timestamp maps what lies beyond Postgres' time line to its infinities, the
