@@ -13,12 +13,13 @@ import (
 )
 
 // replayRows selects what is stored for one recipient after a place in the order
-// of replay. $3 is the recipient, $4 the time to begin at, $5 and $6 the time
+// of replay. The index holds the beginnings of recipients only. $3 is the recipient, $4 the time to begin at, $5 and $6 the time
 // and id of the event read last.
 const replayRows = `
 	SELECT *
 	FROM notifier.events
-	WHERE recipient = $3
+	WHERE left(recipient, 256) = left($3::text, 256)
+		AND recipient = $3
 		AND created_at >= $4
 		AND (created_at, id) > ($5, $6)
 		AND control IS NULL

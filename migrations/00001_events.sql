@@ -64,7 +64,9 @@ COMMENT ON COLUMN notifier.events.control IS 'an order to the servers, never sho
 
 -- Each index costs every writer. One is for reading what is new, one for replay to a user; more must earn it.
 CREATE INDEX events_txid ON notifier.events (txid);
-CREATE INDEX events_recipient ON notifier.events (recipient, created_at, id) WHERE recipient IS NOT NULL;
+-- Only the beginning of a recipient is indexed: an entry has a limit, and a longer text must not fail a commit.
+CREATE INDEX events_recipient ON notifier.events (pg_catalog."left"(recipient, 256), created_at, id)
+    WHERE recipient IS NOT NULL;
 
 CREATE TABLE notifier.positions (
     taken_at timestamptz PRIMARY KEY DEFAULT pg_catalog.now(),
