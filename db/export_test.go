@@ -10,6 +10,9 @@ var (
 	ReplayPage = replayPage
 )
 
+// ReplayPlan sets, for its transaction, what a page of a replay is planned under.
+const ReplayPlan = replayPlan
+
 // Bounds of a page.
 const (
 	PageRows  = pageRows

@@ -46,7 +46,6 @@ func (d *DB) Feed(ctx context.Context, hub Hub) error {
 	f := &feed{db: d, hub: hub}
 	retry := firstRetry
 	for {
-		started := time.Now()
 		err := f.follow(ctx)
 		if ctx.Err() != nil {
 			d.state.Store(&feedState{problem: context.Cause(ctx)})
@@ -56,7 +55,7 @@ func (d *DB) Feed(ctx context.Context, hub Hub) error {
 		if !f.started {
 			return err
 		}
-		if time.Since(started) > lastRetry {
+		if f.followed {
 			retry = firstRetry
 		}
 		d.config.Logger.Warn("log connection lost, reconnecting", "error", err, "in", retry)
@@ -80,10 +79,13 @@ type feed struct {
 	hub     Hub
 	started bool
 	at      progress
+	// followed says whether the latest connection got as far as to follow the log.
+	followed bool
 }
 
 // follow connects and reads until something fails.
 func (f *feed) follow(ctx context.Context) error {
+	f.followed = false
 	conn, err := openFeedSession(ctx, f.db.listen)
 	if err != nil {
 		return err
@@ -102,6 +104,7 @@ func (f *feed) follow(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		f.followed = true
 		f.db.state.Store(&feedState{})
 		if err := bell.wait(ctx, found, tailFree); err != nil {
 			return err

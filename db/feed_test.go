@@ -25,11 +25,12 @@ type log struct {
 func newLog() *log { return &log{Hub: notifier.NewHub(notifier.AccessConfig{})} }
 
 func (l *log) Publish(ctx context.Context, p notifier.Page) error {
+	err := l.Hub.Publish(ctx, p) // first: who waits for an event here finds the hub past it
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.events = append(l.events, p.Events...)
 	l.pages = append(l.pages, p)
-	l.mu.Unlock()
-	return l.Hub.Publish(ctx, p)
+	return err
 }
 
 func (l *log) seen() []*notifier.Event {
@@ -231,5 +232,31 @@ func TestFeed_FirstConnectionFailsFast(t *testing.T) {
 	}
 	if d.Ready() == nil {
 		t.Error("a feed that could not connect is ready")
+	}
+}
+
+// Nothing of an event's size may fail the commit that carries it.
+func TestFeed_NothingIsTooLargeForACommit(t *testing.T) {
+	t.Parallel()
+	c := db.Config{URL: dbtest.New(t)}
+	d := open(t, c)
+	conn := dbtest.Connect(t, c.URL)
+	l := follow(t, d)
+	var huge string
+	if err := conn.QueryRow(t.Context(), `SELECT string_agg(md5(i::text), '') FROM generate_series(1, 4000) AS i`).Scan(&huge); err != nil {
+		t.Fatal(err)
+	}
+	exec(t, conn, `INSERT INTO notifier.events (type, action, key, recipient, dataset_id, principal)
+		VALUES ($1, $1, $1, $1, $1, $1), ($1, $1, $1, left($1, 1000), $1, $1)`, huge)
+	l.waitFor(t, 2)
+	var replayed []string
+	err := d.Replay(t.Context(), notifier.Filter{Recipient: &huge}, l.Point(), func(page []*notifier.Event) error {
+		for _, e := range page {
+			replayed = append(replayed, *e.Recipient)
+		}
+		return nil
+	})
+	if err != nil || len(replayed) != 1 || replayed[0] != huge {
+		t.Errorf("replayed %d events, %v", len(replayed), err)
 	}
 }

@@ -3,22 +3,23 @@ package db
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math"
 	"slices"
 	"time"
 
 	"example.com/notifier/notifier"
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 )
 
 // replayRows selects what is stored for one recipient after a place in the order
-// of replay. $3 is the recipient, $4 the time to begin at, $5 and $6 the time
+// of replay. The index holds the beginnings of recipients only. $3 is the recipient, $4 the time to begin at, $5 and $6 the time
 // and id of the event read last.
 const replayRows = `
 	SELECT *
 	FROM notifier.events
-	WHERE recipient = $3
+	WHERE left(recipient, 256) = left($3::text, 256)
+		AND recipient = $3
 		AND created_at >= $4
 		AND (created_at, id) > ($5, $6)
 		AND control IS NULL
@@ -26,6 +27,14 @@ const replayRows = `
 	LIMIT $7::int`
 
 var replayPage = pageSQL("replay_page", replayRows, "created_at, id")
+
+// replayPlan leaves the planner no way but along the index, which ends with the
+// page. On a table it has no statistics of, it would rather collect and sort all
+// that is left of the replay, for each page anew. In a batch, the settings are
+// gone when the page has been read; also through a pooler.
+const replayPlan = `-- name: replay_plan
+SELECT set_config('enable_bitmapscan', 'off', true),
+	set_config('enable_seqscan', 'off', true)`
 
 // replayTimeout bounds reading one page of a replay.
 const replayTimeout = 30 * time.Second
@@ -75,13 +84,27 @@ type replayPlace struct {
 func (d *DB) replayPage(ctx context.Context, f notifier.Filter, after replayPlace) (page, error) {
 	ctx, cancel := context.WithTimeout(ctx, replayTimeout)
 	defer cancel()
-	rows, err := d.pool.Query(ctx, replayPage, d.config.MaxPayload, pageBytes,
+	var batch pgx.Batch
+	batch.Queue(replayPlan)
+	batch.Queue(replayPage, d.config.MaxPayload, pageBytes,
 		*f.Recipient, timestamp(f.Since), after.created, after.id, pageRows)
-	if err != nil {
-		return page{}, fmt.Errorf("read stored events: %w", err)
+	results := d.pool.SendBatch(ctx, &batch)
+	p, err := d.collectReplay(results)
+	if closing := results.Close(); err == nil {
+		err = closing
 	}
-	p, err := d.collectPage(rows, pageRows)
 	return p, wrap("read stored events", err)
+}
+
+func (d *DB) collectReplay(results pgx.BatchResults) (page, error) {
+	if _, err := results.Exec(); err != nil {
+		return page{}, err
+	}
+	rows, err := results.Query()
+	if err != nil {
+		return page{}, err
+	}
+	return d.collectPage(rows, pageRows)
 }
 
 // timestamp maps what lies beyond Postgres' time line to its infinities, the

@@ -122,7 +122,7 @@ func (s *session) judge(f *truth) (problems int) {
 	if s.inbox.ended != "" {
 		report(string(s.inbox.ended), 0)
 	}
-	live := decode(s.inbox.bytes)
+	live := s.inbox.all()
 	got := make(map[int64]bool, len(live)+len(s.replayed))
 	for i, d := range slices.Concat(s.replayed, live) {
 		r := f.byID[d.id]

@@ -92,6 +92,12 @@ func (i *inbox) End(reason notifier.Ending) {
 	i.ended = reason
 }
 
+func (i *inbox) all() []delivery {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return decode(i.bytes)
+}
+
 func (i *inbox) len() int {
 	i.mu.Lock()
 	defer i.mu.Unlock()

@@ -28,20 +28,18 @@ type Outbox struct {
 	Limits OutboxLimits // not to be changed once in use
 
 	mu      sync.Mutex
-	writing [][]byte // handed to the writer; the head may be half written
-	replies [][]byte
-	events  []queuedFrame
+	replies lane
+	events  lane
 	held    bool
 	ended   bool // nothing is taken any more
 	busy    bool // somebody is the writer
-	waiting int  // events in the queue
-	bytes   int  // of the queued event frames
 	quiet   chan struct{}
-}
 
-type queuedFrame struct {
-	frame  []byte
-	events int
+	// The first flying frames of a lane are handed to the writer; of the very
+	// first, the first written bytes are out.
+	flying  int
+	source  *lane
+	written int
 }
 
 // Queue appends a frame that carries that many events. It returns false, and
@@ -54,12 +52,10 @@ func (o *Outbox) Queue(frame []byte, events int) bool {
 	if o.ended {
 		return true
 	}
-	if len(o.events) > 0 && o.fullLocked(frame, events) {
+	if o.events.length > 0 && o.fullLocked(frame, events) {
 		return false
 	}
-	o.events = append(o.events, queuedFrame{frame, events})
-	o.waiting += events
-	o.bytes += len(frame)
+	o.events.push(queuedFrame{frame, events})
 	return true
 }
 
@@ -71,7 +67,7 @@ func (o *Outbox) fullLocked(frame []byte, events int) bool {
 	if maxBytes == 0 {
 		maxBytes = defaultOutboxBytes
 	}
-	return o.waiting+events > maxEvents || o.bytes+len(frame) > maxBytes
+	return o.events.events+events > maxEvents || o.events.bytes+len(frame) > maxBytes
 }
 
 // Reply appends a frame that answers the client or serves its replay. Replies
@@ -81,25 +77,25 @@ func (o *Outbox) Reply(frame []byte) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if !o.ended {
-		o.replies = append(o.replies, frame)
+		o.replies.push(queuedFrame{frame, 0})
 	}
 }
 
-// Replies returns how many replies are not yet handed to the writer.
+// Replies returns how many replies are not yet written.
 func (o *Outbox) Replies() int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return len(o.replies)
+	return o.replies.length
 }
 
 // WaitReplies waits until every reply is written.
 func (o *Outbox) WaitReplies(ctx context.Context) error {
-	return o.wait(ctx, func() bool { return len(o.replies) == 0 && len(o.writing) == 0 })
+	return o.wait(ctx, func() bool { return o.replies.length == 0 })
 }
 
 // WaitEmpty waits until everything is written.
 func (o *Outbox) WaitEmpty(ctx context.Context) error {
-	return o.wait(ctx, func() bool { return len(o.replies) == 0 && len(o.writing) == 0 && len(o.events) == 0 })
+	return o.wait(ctx, func() bool { return o.replies.length == 0 && o.events.length == 0 })
 }
 
 func (o *Outbox) wait(ctx context.Context, doneLocked func() bool) error {
@@ -136,8 +132,7 @@ func (o *Outbox) Finish(last []byte) {
 		o.discardLocked()
 	}
 	o.ended = true
-	o.events = append(o.events, queuedFrame{last, 0})
-	o.bytes += len(last)
+	o.events.push(queuedFrame{last, 0})
 }
 
 // Hold keeps events back until Release, while a replay goes ahead of them.
@@ -158,7 +153,7 @@ func (o *Outbox) Release() {
 func (o *Outbox) Waiting() (events, bytes int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.waiting, o.bytes
+	return o.events.events, o.events.bytes
 }
 
 // Discard drops every event that is not yet handed to the writer.
@@ -170,7 +165,13 @@ func (o *Outbox) Discard() {
 	}
 }
 
-func (o *Outbox) discardLocked() { o.events, o.waiting, o.bytes = nil, 0, 0 }
+func (o *Outbox) discardLocked() {
+	keep := 0
+	if o.source == &o.events {
+		keep = o.flying
+	}
+	o.events.truncate(keep)
+}
 
 // Acquire makes the caller the writer, if there is none and something to write.
 // The writer calls Next and Wrote until Next returns nothing, which ends the
@@ -186,7 +187,7 @@ func (o *Outbox) Acquire() bool {
 }
 
 func (o *Outbox) readyLocked() bool {
-	return len(o.writing) > 0 || len(o.replies) > 0 || len(o.events) > 0 && !o.held
+	return o.flying > 0 || o.replies.length > 0 || o.events.length > 0 && !o.held
 }
 
 // Next appends to dst the frames to be written now: first the rest of what was
@@ -195,69 +196,46 @@ func (o *Outbox) readyLocked() bool {
 func (o *Outbox) Next(dst [][]byte) [][]byte {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if len(o.writing) == 0 {
-		o.fillLocked()
+	if o.flying == 0 {
+		o.launchLocked()
 	}
-	if len(o.writing) == 0 {
+	if o.flying == 0 {
 		o.busy = false
+		return dst
 	}
-	return append(dst, o.writing...)
+	first := len(dst)
+	dst = o.source.peek(dst, o.flying)
+	dst[first] = dst[first][o.written:]
+	return dst
 }
 
-func (o *Outbox) fillLocked() {
-	size := 0
-	n := 0
-	for n < len(o.replies) && o.roomLocked(size) {
-		o.writing = append(o.writing, o.replies[n])
-		size += len(o.replies[n])
-		n++
-	}
-	o.replies = cut(o.replies, n)
-	if o.held {
+// launchLocked decides what is to be written next.
+func (o *Outbox) launchLocked() {
+	switch {
+	case o.replies.length > 0:
+		o.source = &o.replies
+	case o.events.length > 0 && !o.held:
+		o.source = &o.events
+	default:
+		o.source = nil
 		return
 	}
-	n = 0
-	for n < len(o.events) && o.roomLocked(size) {
-		next := o.events[n]
-		o.writing = append(o.writing, next.frame)
-		size += len(next.frame)
-		o.waiting -= next.events
-		o.bytes -= len(next.frame)
-		n++
-	}
-	o.events = cut(o.events, n)
-}
-
-func (o *Outbox) roomLocked(size int) bool {
-	return len(o.writing) < batchFrames && size < batchBytes
-}
-
-// cut drops the first n of a queue. An empty queue gives its memory back: most
-// clients are idle most of the time.
-func cut[T any](queue []T, n int) []T {
-	if n == len(queue) {
-		return nil
-	}
-	clear(queue[:n])
-	return queue[n:]
+	o.flying = o.source.fitting(batchFrames, batchBytes)
 }
 
 // Wrote records that the first n bytes of what Next returned are written.
 func (o *Outbox) Wrote(n int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	done := 0
-	for done < len(o.writing) && n >= len(o.writing[done]) {
-		n -= len(o.writing[done])
-		done++
+	n += o.written
+	for o.flying > 0 && n >= o.source.head() {
+		n -= o.source.head()
+		o.source.pop()
+		o.flying--
 	}
-	o.writing = cut(o.writing, done)
-	if len(o.writing) > 0 {
-		o.writing[0] = o.writing[0][n:]
-		return
-	}
-	if len(o.replies) == 0 && o.quiet != nil {
-		close(o.quiet)
+	o.written = n
+	if o.quiet != nil && (o.replies.length == 0 || o.events.length == 0) {
+		close(o.quiet) // who waits looks whether it is what it waits for
 		o.quiet = nil
 	}
 }
