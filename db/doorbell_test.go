@@ -1,6 +1,7 @@
 package db_test
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"sync"
@@ -91,14 +92,14 @@ type clocked struct {
 	at map[string]time.Time
 }
 
-func (c *clocked) Publish(p notifier.Page) {
+func (c *clocked) Publish(ctx context.Context, p notifier.Page) error {
 	now := time.Now()
 	c.mu.Lock()
 	for _, e := range p.Events {
 		c.at[e.Key] = now
 	}
 	c.mu.Unlock()
-	c.log.Publish(p)
+	return c.log.Publish(ctx, p)
 }
 
 // Somebody holds the gate for long, and so the ring that would wake the reader.
