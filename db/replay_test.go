@@ -134,7 +134,7 @@ func subscribe(l *log, user string) (*inbox, notifier.Point) {
 	box := &inbox{}
 	s := notifier.NewSubscriber(user, tally{}, box)
 	l.Join(s)
-	_, point := l.Subscribe(s, notifier.Filter{Recipient: &user})
+	_, point, _ := l.Subscribe(s, notifier.Viewer{User: user}, notifier.Filter{Recipient: &user}, notifier.Permit{}) // it has just joined
 	return box, point
 }
 
