@@ -19,6 +19,17 @@ const (
 	maxQuestions = 10_000
 )
 
+// settled makes a statement wait, before it takes its snapshot, for whoever
+// truncates the tables that the default policy reads. TRUNCATE is not like other
+// changes: to a snapshot from before it, the table is empty too, and if the same
+// transaction fills it again, a user who has had access all the time would seem
+// to have none.
+const settled = `
+	NOT EXISTS (
+		SELECT
+		FROM notifier.users, notifier.dataset_permissions
+		WHERE false)`
+
 // The snapshot is that of the statement, which the functions see too if they are
 // STABLE. VOLATILE ones see a later one: the answer is then newer than is said.
 const (
@@ -30,7 +41,8 @@ SELECT coalesce(array_agg(coalesce(
 	pg_current_snapshot()::text
 FROM unnest($1::text[], $2::text[], $3::text[])
 	WITH ORDINALITY
-	AS asked(user_id, type, dataset_id, place)`
+	AS asked(user_id, type, dataset_id, place)
+WHERE` + settled
 
 	askWarily = `-- name: ask_warily
 SELECT coalesce(array_agg(coalesce(
@@ -39,7 +51,8 @@ SELECT coalesce(array_agg(coalesce(
 	pg_current_snapshot()::text
 FROM unnest($1::text[], $2::text[], $3::text[])
 	WITH ORDINALITY
-	AS asked(user_id, type, dataset_id, place)`
+	AS asked(user_id, type, dataset_id, place)
+WHERE` + settled
 
 	admit = `-- name: admit
 SELECT coalesce(asked.exist, false), asked.dataset_id,
@@ -48,10 +61,12 @@ SELECT coalesce(asked.exist, false), asked.dataset_id,
 FROM (
 	SELECT notifier.user_exists($1) AS exist, notifier.dataset_of($2, $3) AS dataset_id
 	OFFSET 0
-) AS asked`
+) AS asked
+WHERE` + settled
 
 	exists = `-- name: user_exists
-SELECT coalesce(notifier.user_exists($1), false), pg_current_snapshot()::text`
+SELECT coalesce(notifier.user_exists($1), false), pg_current_snapshot()::text
+WHERE` + settled
 )
 
 // Ask has the application's policy answer all questions, in their order; at is

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 
 	"example.com/notifier/db"
@@ -402,4 +403,80 @@ func TestFeed_BringsChangesOfAccess(t *testing.T) {
 			t.Errorf("its snapshot is %v: %v", payload.Snapshot, err)
 		}
 	})
+}
+
+// TRUNCATE empties a table for older snapshots too: whoever asks while a
+// transaction empties and fills the permissions must wait for it before the
+// snapshot is taken, or nobody would seem to have any.
+func TestAsk_WaitsForTruncate(t *testing.T) {
+	t.Parallel()
+	url := dbtest.New(t)
+	conn, watching := dbtest.Connect(t, url), dbtest.Connect(t, url)
+	exec(t, conn, someAccess)
+	d := open(t, db.Config{URL: url, MaxConns: 1})
+	for name, ask := range map[string]func() bool{
+		"ask":    func() bool { allowed, _ := mustAsk(t, d, in("alice", "d")); return allowed[0] },
+		"admit":  func() bool { return mustAdmit(t, d, "alice", "datasetUpdate", "d").MayRead },
+		"exists": func() bool { return mustAdmit(t, d, "alice", "datasetUpdate", "\x00").Exists },
+	} {
+		for range 10 { // planning waits too: from then on the plan is there already
+			if !ask() {
+				t.Fatalf("%s: no access to begin with", name)
+			}
+		}
+		exec(t, conn, `BEGIN`)
+		exec(t, conn, `TRUNCATE notifier.dataset_permissions, notifier.users`)
+		answer := make(chan bool, 1)
+		var waiting sync.WaitGroup
+		waiting.Go(func() { answer <- ask() }) // ends with the transaction
+		dbtest.Eventually(t, "it waits", func() bool {
+			return scalar[bool](t, watching, `SELECT EXISTS (
+				SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')`)
+		})
+		exec(t, conn, someAccess)
+		exec(t, conn, `COMMIT`)
+		waiting.Wait()
+		if !<-answer {
+			t.Errorf("%s: who had access before and after has none in between", name)
+		}
+	}
+}
+
+// What the policy may know of and the feed has not brought yet.
+func TestAccessChanges(t *testing.T) {
+	t.Parallel()
+	url := dbtest.New(t)
+	conn, late := dbtest.Connect(t, url), dbtest.Connect(t, url)
+	d := open(t, db.Config{URL: url})
+	exec(t, conn, someAccess)
+	exec(t, late, `BEGIN`)
+	exec(t, late, `DELETE FROM notifier.dataset_permissions WHERE user_id = 'alice'`)
+	since, err := notifier.ParsePosition(scalar[string](t, conn, `SELECT pg_current_snapshot()::text`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	changes := func() string {
+		t.Helper()
+		all, err := d.AccessChanges(t.Context(), since)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var text []string
+		for _, e := range all {
+			text = append(text, fmt.Sprint(e.Control, " ", *e.Recipient))
+		}
+		return strings.Join(text, ", ")
+	}
+	if got := changes(); got != "" {
+		t.Errorf("before any: %s", got)
+	}
+	exec(t, conn, `INSERT INTO notifier.dataset_permissions VALUES ('bob', 'd')`)
+	exec(t, conn, `SELECT notifier.publish('t')`)
+	if got, want := changes(), "access_granted bob"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	exec(t, late, `COMMIT`)
+	if got, want := changes(), "access_revoked alice, access_granted bob"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
 }

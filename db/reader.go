@@ -150,14 +150,18 @@ type batchReader struct {
 
 func newBatchReader(r *reader, at notifier.Point) *batchReader {
 	span := notifier.Between(at.From, at.To)
-	b := &batchReader{
-		reader: r, after: at.After, resumed: at.After > 0,
-		first: make([]uint64, len(span)), past: make([]uint64, len(span)),
-	}
-	for i, ids := range span {
-		b.first[i], b.past[i] = ids.First, ids.End
-	}
+	b := &batchReader{reader: r, after: at.After, resumed: at.After > 0}
+	b.first, b.past = bounds(span)
 	return b
+}
+
+// bounds returns ranges in the form that statements take.
+func bounds(span []notifier.TxIDRange) (first, past []uint64) {
+	first, past = make([]uint64, len(span)), make([]uint64, len(span))
+	for i, ids := range span {
+		first[i], past[i] = ids.First, ids.End
+	}
+	return first, past
 }
 
 func (b *batchReader) next(ctx context.Context) (page, error) {

@@ -2,7 +2,8 @@ package notifier
 
 import (
 	"context"
-	"errors"
+	"maps"
+	"slices"
 	"time"
 )
 
@@ -33,6 +34,11 @@ type Permit struct {
 type AccessConfig struct {
 	Policy Policy        // nil: everybody may read everything
 	MaxAge time.Duration // how long a verdict is used; 0: 60 s
+	// Changes returns the control events that were committed after a position.
+	// The policy answers as of now, which may be after the batch that is being
+	// published: what it owes to a change that is not read yet must not be
+	// taken for the state before. nil: the policy answers as of the batch.
+	Changes func(ctx context.Context, since Position) ([]*Event, error)
 	// Report is told how each attempt to have the policy answer went; nil:
 	// nobody. While it fails, nothing is delivered.
 	Report func(error)
@@ -52,12 +58,18 @@ const maxVerdicts = 4096
 
 // reader is a user with subscribers here, and what is known of its access.
 type reader struct {
+	user        string
 	subscribers map[*Subscriber]int // how often each acts for the user
-	verdicts    map[scope]verdict
-	// before holds the verdicts that the batch being published has made
-	// doubtful: they tell what could be read when it began.
-	before map[scope]verdict
+	verdicts    verdicts
+	// replayed are those that replays have asked for, as of any time: they do
+	// not count for live events, nor the others for replays.
+	replayed verdicts
+	// before holds the verdicts that were superseded in the batch being
+	// published: they tell what could be read when it began.
+	before verdicts
 }
+
+type verdicts map[scope]verdict
 
 // scope is the part of a question that is not the user.
 type scope struct {
@@ -68,34 +80,47 @@ type scope struct {
 type verdict struct {
 	allowed bool
 	until   time.Time
+	// early: the policy knew of changes that are not published yet.
+	early bool
+	at    Position // as of when
 }
 
 func (q Question) scope() scope { return scope{q.Type, q.Dataset, q.HasDataset} }
 
-// forget drops the verdicts that a change may have made wrong.
-func (r *reader) forget(c *change, now time.Time) {
+// forgetLocked drops the verdicts that a change may have made wrong.
+func (h *Hub) forgetLocked(r *reader, c *change) {
+	about := func(s scope) bool { return c.dataset == nil || s.hasDataset && s.dataset == *c.dataset }
 	for s, v := range r.verdicts {
-		if c.dataset != nil && (!s.hasDataset || s.dataset != *c.dataset) {
-			continue
+		if about(s) {
+			h.supersedeLocked(r, s, v)
+			delete(r.verdicts, s)
 		}
-		if now.Before(v.until) {
-			if r.before == nil {
-				r.before = make(map[scope]verdict)
-			}
-			r.before[s] = v
-		}
-		delete(r.verdicts, s)
 	}
+	maps.DeleteFunc(r.replayed, func(s scope, _ verdict) bool { return about(s) })
 }
 
-func (r *reader) learn(s scope, v verdict) {
-	if len(r.verdicts) >= maxVerdicts {
-		r.verdicts = nil
+// supersedeLocked keeps a verdict that is to be replaced as what was so before:
+// also an old one, because no change has been heard of since.
+func (h *Hub) supersedeLocked(r *reader, s scope, v verdict) {
+	if v.early {
+		return
 	}
-	if r.verdicts == nil {
-		r.verdicts = make(map[scope]verdict)
+	if r.before == nil {
+		r.before = make(verdicts)
+		h.superseded = append(h.superseded, r)
 	}
-	r.verdicts[s] = v
+	r.before[s] = v
+}
+
+// learn keeps a verdict.
+func (v *verdicts) learn(s scope, one verdict) {
+	if len(*v) >= maxVerdicts {
+		*v = nil
+	}
+	if *v == nil {
+		*v = make(verdicts)
+	}
+	(*v)[s] = one
 }
 
 // past returns what was known of a scope when the batch began.
@@ -119,27 +144,44 @@ const (
 	unknown
 )
 
-// judgeLocked decides whether the subscription's viewer may see the event, with
-// the question that is open if that is unknown.
+// judgeLocked decides whether the subscription's viewer may see a live event,
+// with the question that is open if that is unknown.
 func (h *Hub) judgeLocked(sub *Subscription, e *Event, now time.Time) (judgement, Question) {
-	if h.access.Policy == nil || sub.viewer.Admin {
-		return granted, Question{}
-	}
-	if e.Recipient != nil && *e.Recipient != sub.viewer.User {
-		return denied, Question{}
+	if sure, open := h.beyondPolicy(sub, e); !open {
+		return sure, Question{}
 	}
 	q := questionOf(sub.viewer.User, e)
-	if len(h.changes.list) > 0 && h.changes.withhold(q, e, sub.reader.past(q.scope())) {
-		return denied, Question{}
+	var said tally
+	if len(h.changes.list) > 0 {
+		said.add(&h.changes, q, e, Position{})
+		if said.withhold(sub.reader.past(q.scope())) {
+			return denied, Question{}
+		}
 	}
 	v, ok := sub.reader.verdicts[q.scope()]
 	switch {
 	case !ok || !now.Before(v.until):
 		return unknown, q
-	case v.allowed:
-		return granted, Question{}
+	case !v.allowed:
+		return denied, Question{}
+	case v.early:
+		said.add(&h.ahead, q, e, v.at)
+		if said.withhold(sub.reader.past(q.scope())) {
+			return denied, Question{}
+		}
 	}
-	return denied, Question{}
+	return granted, Question{}
+}
+
+// beyondPolicy decides what needs no policy; open means that it does.
+func (h *Hub) beyondPolicy(sub *Subscription, e *Event) (j judgement, open bool) {
+	switch {
+	case h.access.Policy == nil, sub.viewer.Admin:
+		return granted, false
+	case e.Recipient != nil && *e.Recipient != sub.viewer.User:
+		return denied, false
+	}
+	return unknown, true
 }
 
 // applyLocked forgets what a batch's changes of access have made doubtful and
@@ -151,34 +193,57 @@ func (h *Hub) applyLocked(all changes, to Position) []*Subscription {
 		return nil
 	}
 	h.floor = to
-	now := time.Now()
 	var doubtful []*Subscription
+	type whom struct {
+		user, dataset string
+		any, all      bool
+	}
+	done := make(map[whom]bool)
 	for i := range all.list {
 		c := &all.list[i]
-		if c.user == nil {
+		about := whom{deref(c.user), deref(c.dataset), c.user == nil, c.dataset == nil}
+		switch {
+		case done[about]: // by another transaction, or taken and given
+		case c.user == nil:
 			for _, r := range h.users {
-				doubtful = r.reconsider(c, now, doubtful)
+				doubtful = h.reconsiderLocked(r, c, doubtful)
 			}
-		} else if r := h.users[*c.user]; r != nil {
-			doubtful = r.reconsider(c, now, doubtful)
+		default:
+			if r := h.users[*c.user]; r != nil {
+				doubtful = h.reconsiderLocked(r, c, doubtful)
+			}
 		}
+		done[about] = true
 	}
 	return doubtful
 }
 
+func deref(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}
+
 // forgetChangesLocked is for the end of a batch.
 func (h *Hub) forgetChangesLocked() {
-	if len(h.changes.list) == 0 {
-		return
-	}
 	h.changes = changes{}
-	for _, r := range h.users {
+	for _, r := range h.superseded {
 		r.before = nil
+	}
+	h.superseded = nil
+}
+
+// catchUpLocked drops the changes that were ahead of the last batch and are not
+// of this one.
+func (h *Hub) catchUpLocked(to Position) {
+	if len(h.ahead.list) > 0 {
+		h.ahead = newChanges(slices.DeleteFunc(h.ahead.list, func(c change) bool { return to.Ended(c.txid) }))
 	}
 }
 
-func (r *reader) reconsider(c *change, now time.Time, doubtful []*Subscription) []*Subscription {
-	r.forget(c, now)
+func (h *Hub) reconsiderLocked(r *reader, c *change, doubtful []*Subscription) []*Subscription {
+	h.forgetLocked(r, c)
 	for s := range r.subscribers {
 		for sub := range s.subscriptions {
 			if sub.reader == r && sub.permit.Scope != nil && !sub.viewer.Admin && c.concerns(*sub.permit.Scope) {
@@ -187,92 +252,4 @@ func (r *reader) reconsider(c *change, now time.Time, doubtful []*Subscription) 
 		}
 	}
 	return doubtful
-}
-
-// ask has the policy answer and keeps the answers, unless access has changed
-// again since the policy looked.
-func (h *Hub) ask(ctx context.Context, questions []Question) error {
-	allowed, at, err := h.access.Policy.Ask(ctx, questions)
-	if err != nil {
-		return err
-	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if !at.Includes(h.floor) {
-		return errStalePolicy
-	}
-	until := time.Now().Add(h.access.MaxAge)
-	for i, q := range questions {
-		if r := h.users[q.User]; r != nil {
-			r.learn(q.scope(), verdict{allowed[i], until})
-		}
-	}
-	return nil
-}
-
-// recheck asks again for the permits of subscriptions and ends those that have
-// lost theirs, before any event of the batch is delivered.
-func (h *Hub) recheck(ctx context.Context, doubtful []*Subscription) error {
-	if len(doubtful) == 0 {
-		return nil
-	}
-	questions := make([]Question, len(doubtful))
-	for i, sub := range doubtful {
-		questions[i] = *sub.permit.Scope
-	}
-	allowed, at, err := h.access.Policy.Ask(ctx, questions)
-	if err != nil {
-		return err
-	}
-	if !at.Includes(h.floor) { // only this goroutine moves the floor
-		return errStalePolicy
-	}
-	var lost []*Subscription
-	h.mu.Lock()
-	for i, sub := range doubtful {
-		if !allowed[i] && h.unsubscribeLocked(sub) {
-			lost = append(lost, sub)
-		}
-	}
-	h.mu.Unlock()
-	for _, sub := range lost {
-		sub.subscriber.receiver.Revoke(sub)
-	}
-	return nil
-}
-
-// Readable returns those of the stored events that the subscription's viewer may
-// read, by today's policy.
-func (h *Hub) Readable(ctx context.Context, sub *Subscription, events []*Event) ([]*Event, error) {
-	for pause := firstPolicyRetry; ; pause *= 2 {
-		readable, open, err := h.sift(sub, events)
-		if err != nil || len(open) == 0 {
-			return readable, err
-		}
-		err = h.ask(ctx, open)
-		if err != nil && (!errors.Is(err, errStalePolicy) || pause > lastPolicyRetry) {
-			return nil, err
-		}
-	}
-}
-
-// sift returns the events the viewer may read, or the questions that are open.
-func (h *Hub) sift(sub *Subscription, events []*Event) (readable []*Event, open []Question, err error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if _, ok := sub.subscriber.subscriptions[sub]; !ok {
-		return nil, nil, ErrGone
-	}
-	now := time.Now()
-	asked := make(map[Question]bool)
-	for _, e := range events {
-		switch j, q := h.judgeLocked(sub, e, now); {
-		case j == granted:
-			readable = append(readable, e)
-		case j == unknown && !asked[q]:
-			asked[q] = true
-			open = append(open, q)
-		}
-	}
-	return readable, open, nil
 }

@@ -327,7 +327,7 @@ func TestHub_PermitOlderThanARevocationIsRefused(t *testing.T) {
 func TestHub_VerdictOlderThanARevocationIsAskedAgain(t *testing.T) {
 	t.Parallel()
 	policy := newRules(t, "a d")
-	policy.at = position(t, "10:10:")
+	policy.at = position(t, "1000:1000:")
 	h := guarded(policy)
 	a, sub := watch(t, h, notifier.Viewer{User: "a"}, nil)
 	inFlight, resume := make(chan struct{}), make(chan struct{})
@@ -349,16 +349,16 @@ func TestHub_VerdictOlderThanARevocationIsAskedAgain(t *testing.T) {
 	<-inFlight
 	policy.mu.Lock()
 	policy.allowed["a d"] = false
-	policy.at = position(t, "30:30:")
+	policy.at = position(t, "1030:1030:")
 	policy.mu.Unlock()
-	publishPage(t, h, notifier.Page{From: position(t, "10:10:"), To: position(t, "20:20:"), Events: []*notifier.Event{
-		change(notifier.ControlAccessRevoked, "a", "d", 12, "12:12:"),
+	publishPage(t, h, notifier.Page{From: position(t, "1000:1000:"), To: position(t, "1020:1020:"), Events: []*notifier.Event{
+		change(notifier.ControlAccessRevoked, "a", "d", 1012, "1012:1012:"),
 	}})
 	close(resume)
 	if got := <-readable; len(got) != 0 {
 		t.Errorf("replay shows %d events after the revocation", len(got))
 	}
-	publish(h, in("d", 31, 31))
+	publish(h, in("d", 1031, 31))
 	wantFrames(t, "live", a)
 }
 

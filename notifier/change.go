@@ -1,6 +1,10 @@
 package notifier
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"iter"
+	"slices"
+)
 
 // change is a control event that says that access has changed.
 type change struct {
@@ -11,11 +15,25 @@ type change struct {
 	// committed before.
 	at    Position
 	blind bool // it is not known
+	// exact: it is of one condition, which was the opposite before: whether
+	// there is the user, or whether the user has a permission.
+	exact bool
+	// ahead: it was committed after the batch that is being published.
+	ahead bool
 }
 
-// changesOf reads the changes of access among a batch's control events, which
-// are in the order of their ids. One whose snapshot can't be read withholds more
-// rather than less.
+// statement is what the payload of a control event says.
+type statement struct {
+	Snapshot string `json:"snapshot"`
+	Source   string `json:"source"`
+}
+
+// usersSource is the source of changes of the table of users.
+const usersSource = "users"
+
+// changesOf reads the changes of access among control events, which are in the
+// order of their ids. One whose snapshot can't be read withholds more rather
+// than less.
 func changesOf(controls []*Event) []change {
 	var all []change
 	for _, e := range controls {
@@ -30,55 +48,88 @@ func changesOf(controls []*Event) []change {
 		default:
 			continue
 		}
-		var payload struct {
-			Snapshot string `json:"snapshot"`
-		}
-		err := json.Unmarshal(e.Payload, &payload)
+		var said statement
+		err := json.Unmarshal(e.Payload, &said)
 		if err == nil {
-			c.at, err = ParsePosition(payload.Snapshot)
+			c.at, err = ParsePosition(said.Snapshot)
 		}
 		c.blind = err != nil
+		c.exact = !c.blind && c.user != nil && (c.dataset != nil || said.Source == usersSource) && c.grants != c.revokes
 		all = append(all, c)
 	}
 	settle(all)
 	return all
 }
 
-// settle undoes changes that one transaction takes back by itself: what is
-// revoked and granted again in one commit was never missing to anybody else.
-// Such a change still makes verdicts be asked anew.
+// settle has the changes of one transaction count as what they are together,
+// since nobody else sees what was between: what is revoked and granted again in
+// one commit was never missing. Such changes still make verdicts be asked anew.
 func settle(all []change) {
-	type place struct {
-		txid          uint64
-		user, dataset string
-	}
-	first := make(map[place]int)
+	byTxID := make(map[uint64][]*change, len(all))
 	for i := range all {
-		c := &all[i]
-		if !c.exact() {
-			continue
-		}
-		p := place{c.txid, *c.user, *c.dataset}
-		at, again := first[p]
-		if !again {
-			first[p] = i
-			continue
-		}
-		// The last one holds the outcome, the first one what was before.
-		if was := &all[at]; was.revokes != c.revokes {
-			was.grants, was.revokes, c.grants, c.revokes = false, false, false, false
-			delete(first, p)
-		} else {
-			was.grants, was.revokes = false, false
-			first[p] = i
+		byTxID[all[i].txid] = append(byTxID[all[i].txid], &all[i])
+	}
+	for _, one := range byTxID {
+		if len(one) > 1 {
+			meetInLatest(one)
+			cancelOut(one)
 		}
 	}
 }
 
-// exact reports whether the change is of one user's access to one dataset, which
-// was the opposite before.
-func (c *change) exact() bool {
-	return c.user != nil && c.dataset != nil && c.grants != c.revokes
+// meetInLatest has all changes of a transaction see what the last one saw: it
+// was committed before all of them. The snapshot of a grant in a transaction
+// that has only that of its beginning is made up, and tells nothing of others.
+func meetInLatest(one []*change) {
+	var latest Position
+	for _, c := range one {
+		if !c.blind && !c.madeUp() && c.at.Includes(latest) {
+			latest = c.at
+		}
+	}
+	for _, c := range one {
+		if !c.blind && !c.madeUp() {
+			c.at = latest
+		}
+	}
+}
+
+// madeUp reports whether the snapshot may be one that only says that all older
+// transactions had ended.
+func (c *change) madeUp() bool {
+	return c.grants && c.at.xmax == c.txid+1 && len(c.at.inProgress) == 1 && c.at.inProgress[0] == c.txid
+}
+
+// cancelOut undoes what a transaction takes back by itself.
+func cancelOut(one []*change) {
+	same := func(a, b *string) bool { return a == b || a != nil && b != nil && *a == *b }
+	var first []*change // of each condition, in which state it was before
+	for i, c := range one {
+		if !c.exact {
+			continue
+		}
+		// What was taken from all before need not have been missing.
+		if c.grants && slices.ContainsFunc(one[:i], func(other *change) bool {
+			return !other.exact && other.revokes && (other.user == nil || same(other.user, c.user)) &&
+				(other.dataset == nil || c.dataset != nil && same(other.dataset, c.dataset))
+		}) {
+			c.exact = false
+			continue
+		}
+		at := slices.IndexFunc(first, func(f *change) bool { return same(f.user, c.user) && same(f.dataset, c.dataset) })
+		if at < 0 {
+			first = append(first, c)
+			continue
+		}
+		was := first[at]
+		if was.revokes != c.revokes {
+			was.grants, was.revokes, c.grants, c.revokes = false, false, false, false
+			first = slices.Delete(first, at, at+1)
+		} else {
+			was.grants, was.revokes = false, false
+			first[at] = c
+		}
+	}
 }
 
 func (c *change) concerns(q Question) bool {
@@ -86,7 +137,7 @@ func (c *change) concerns(q Question) bool {
 		(c.dataset == nil || q.HasDataset && *c.dataset == q.Dataset)
 }
 
-// changes are those of one batch, findable by whom they concern.
+// changes are findable by whom they concern.
 type changes struct {
 	list      []change
 	byUser    map[string][]*change
@@ -94,8 +145,8 @@ type changes struct {
 	others    []*change            // of any user and dataset
 }
 
-func newChanges(controls []*Event) changes {
-	all := changes{list: changesOf(controls)}
+func newChanges(list []change) changes {
+	all := changes{list: list}
 	if len(all.list) == 0 {
 		return all
 	}
@@ -114,42 +165,30 @@ func newChanges(controls []*Event) changes {
 	return all
 }
 
-// withhold reports whether an event was committed while the access that the
-// verdict after the batch finds was still missing. There is no order of commits
-// inside a batch, but the snapshots of the changes tell: an event that a change
-// does not see counts as later than it. before is what was known of the access
-// when the batch began. Where nothing tells, the verdict decides.
-func (all *changes) withhold(q Question, e *Event, before judgement) bool {
-	var t tally
-	t.add(all.byUser[q.User], q, e)
-	if q.HasDataset {
-		t.add(all.byDataset[q.Dataset], q, e)
-	}
-	t.add(all.others, q, e)
-	if before == unknown && t.grantedExactly && !t.willBeLost {
-		before = denied // what is granted was missing
-	}
-	missing := t.lost || before == denied && !t.gained
-	return missing && t.regained
-}
-
-// tally is what the changes say of one event for one user.
-type tally struct {
-	lost, gained         bool // before the event
-	willBeLost, regained bool // after the event
-	grantedExactly       bool
-}
-
-func (t *tally) add(list []*change, q Question, e *Event) {
-	for _, c := range list {
-		if !c.concerns(q) {
-			continue
+// concerning yields the changes that may have changed the answer.
+func (all *changes) concerning(q Question) iter.Seq[*change] {
+	return func(yield func(*change) bool) {
+		if len(all.list) == 0 {
+			return
 		}
-		after := c.at.Ended(e.TxID) // the change comes after the event
-		t.lost = t.lost || c.revokes && (c.blind || !after)
-		t.gained = t.gained || c.grants && !c.blind && !after
-		t.willBeLost = t.willBeLost || c.revokes && !c.blind && after
-		t.regained = t.regained || c.grants && (c.blind || after)
-		t.grantedExactly = t.grantedExactly || c.exact() && c.grants
+		lists := [3][]*change{all.byUser[q.User], nil, all.others}
+		if q.HasDataset {
+			lists[1] = all.byDataset[q.Dataset]
+		}
+		for _, list := range lists {
+			for _, c := range list {
+				if (c.grants || c.revokes) && c.concerns(q) && !yield(c) {
+					return
+				}
+			}
+		}
 	}
+}
+
+// concern reports whether any of the changes may have changed the answer.
+func (all *changes) concern(q Question) bool {
+	for range all.concerning(q) {
+		return true
+	}
+	return false
 }

@@ -31,6 +31,9 @@ type Hub struct {
 	// floor is where access has changed last: older verdicts don't count.
 	floor   Position
 	changes changes // of the batch that is being published
+	ahead   changes // that the policy knew of before they are published
+	// superseded are those of whom something is known from before the batch.
+	superseded []*reader
 
 	// Only the feeding goroutine uses these, under mu.
 	candidates []*Subscription
@@ -60,8 +63,9 @@ func (h *Hub) Start(p Position) {
 	h.point = Point{From: p, To: p}
 	h.floor = p
 	h.forgetChangesLocked()
+	h.ahead = changes{}
 	for _, r := range h.users {
-		r.verdicts = nil
+		r.verdicts, r.replayed = nil, nil
 	}
 }
 
@@ -91,7 +95,7 @@ func (h *Hub) Join(s *Subscriber) {
 func (h *Hub) admitLocked(s *Subscriber, user string) *reader {
 	r := h.users[user]
 	if r == nil {
-		r = &reader{subscribers: make(map[*Subscriber]int, 1)}
+		r = &reader{user: user, subscribers: make(map[*Subscriber]int, 1)}
 		h.users[user] = r
 	}
 	r.subscribers[s]++

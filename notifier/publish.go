@@ -21,9 +21,10 @@ var errStalePolicy = errors.New("the policy answered as of a position that is to
 func (h *Hub) Publish(ctx context.Context, p Page) error {
 	if h.access.Policy != nil && len(p.Controls) > 0 {
 		h.mu.Lock()
-		doubtful := h.applyLocked(newChanges(p.Controls), p.To)
+		h.catchUpLocked(p.To)
+		doubtful := h.applyLocked(newChanges(changesOf(p.Controls)), p.To)
 		h.mu.Unlock()
-		err := h.insist(ctx, func() error { return h.recheck(ctx, doubtful) })
+		err := h.insist(ctx, func() error { return h.recheck(ctx, doubtful, p.To) })
 		if err != nil {
 			return err
 		}
@@ -35,7 +36,7 @@ func (h *Hub) Publish(ctx context.Context, p Page) error {
 		if len(open) == 0 {
 			return nil
 		}
-		err := h.insist(ctx, func() error { return h.ask(ctx, open) })
+		err := h.insist(ctx, func() error { _, err := h.ask(ctx, open, p.To); return err })
 		if err != nil {
 			return err
 		}

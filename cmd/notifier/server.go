@@ -43,9 +43,10 @@ func openServer(ctx context.Context, c serverConfig, logger *slog.Logger) (_ *se
 		return nil, err
 	}
 	s.hub = notifier.NewHub(notifier.AccessConfig{
-		Policy: s.database,
-		MaxAge: c.accessMaxAge,
-		Report: reportPolicy(logger),
+		Policy:  s.database,
+		MaxAge:  c.accessMaxAge,
+		Changes: s.database.AccessChanges,
+		Report:  reportPolicy(logger),
 	})
 	c.http.Hub, c.http.Store, c.http.Ready, c.http.Logger = s.hub, s.database, s.database.Ready, logger
 	if c.tokens.given() {

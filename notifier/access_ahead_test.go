@@ -1,0 +1,263 @@
+package notifier_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+
+	"example.com/notifier/notifier"
+)
+
+// ahead is what has been committed after the batch that a hub publishes.
+type ahead struct {
+	since    []string
+	controls []*notifier.Event
+}
+
+func (a *ahead) changes(_ context.Context, since notifier.Position) ([]*notifier.Event, error) {
+	a.since = append(a.since, since.String())
+	return a.controls, nil
+}
+
+// sourced is a control row of one user's access to everything, from a source.
+func sourced(kind notifier.Control, user, source string, txid uint64, snapshot string) *notifier.Event {
+	e := change(kind, user, "", txid, snapshot)
+	e.Payload = fmt.Appendf(nil, `{"snapshot":%q,"source":%q}`, snapshot, source)
+	return e
+}
+
+// batch is a page between two positions that holds a whole batch.
+func batch(t *testing.T, from, to string, events ...*notifier.Event) notifier.Page {
+	return notifier.Page{From: position(t, from), To: position(t, to), Events: events}
+}
+
+// The policy answers as of now, when a grant may have been committed that the
+// feed has not read: it was not there when the batch's events were committed.
+func TestHub_VerdictOfALaterGrantIsNotForEarlierEvents(t *testing.T) {
+	t.Parallel()
+	policy, later := newRules(t, "a d", "b d"), &ahead{}
+	h := notifier.NewHub(notifier.AccessConfig{Policy: policy, Changes: later.changes})
+	h.Start(position(t, "10:10:"))
+	a, _ := watch(t, h, notifier.Viewer{User: "a"}, nil)
+	b, _ := watch(t, h, notifier.Viewer{User: "b"}, nil)
+	grant := change(notifier.ControlAccessGranted, "a", "d", 50, "40:51:50")
+	later.controls = []*notifier.Event{grant}
+	publishPage(t, h, batch(t, "10:10:", "21:21:", in("d", 20, 1)))
+	publishPage(t, h, batch(t, "21:21:", "31:31:", in("d", 30, 2))) // by the same verdict
+	wantFrames(t, "who is granted it later", a)
+	wantFrames(t, "who had it all the time", b, "1", "2")
+	if got, want := fmt.Sprint(later.since), "[21:21:]"; got != want {
+		t.Errorf("changes were looked for since %s, want %s", got, want)
+	}
+	later.controls = nil
+	publishPage(t, h, batch(t, "31:31:", "61:61:", in("d", 45, 3), grant, in("d", 60, 4)))
+	wantFrames(t, "who is granted it", a, "4")
+	wantFrames(t, "who had it all the time", b, "1", "2", "3", "4")
+}
+
+// What is committed between the policy's answer and the look for changes may be
+// known to the verdict or not.
+func TestHub_ChangesThatThePolicyMayNotHaveSeen(t *testing.T) {
+	t.Parallel()
+	policy, later := newRules(t, "a d"), &ahead{}
+	h := notifier.NewHub(notifier.AccessConfig{Policy: policy, Changes: later.changes})
+	h.Start(position(t, "10:10:"))
+	a, _ := watch(t, h, notifier.Viewer{User: "a"}, nil)
+	later.controls = []*notifier.Event{
+		change(notifier.ControlAccessGranted, "a", "d", 50, "40:51:50"),
+		change(notifier.ControlAccessRevoked, "a", "d", 2000, "2000:2001:2000"), // the answers are as of 1000
+	}
+	publishPage(t, h, batch(t, "10:10:", "21:21:", in("d", 20, 1)))
+	wantFrames(t, "who has it between the two", a)
+}
+
+// Too many changes to tell apart are one blind change.
+func TestHub_TooManyLaterChangesWithholdWhatIsInDoubt(t *testing.T) {
+	t.Parallel()
+	policy, later := newRules(t, "a d", "a e"), &ahead{}
+	h := notifier.NewHub(notifier.AccessConfig{Policy: policy, Changes: later.changes})
+	h.Start(position(t, "10:10:"))
+	a, _ := watch(t, h, notifier.Viewer{User: "a"}, nil)
+	publishPage(t, h, batch(t, "10:10:", "21:21:", in("d", 20, 1)))
+	later.controls = []*notifier.Event{{TxID: 1<<64 - 1, Control: notifier.ControlAccessChanged}}
+	publishPage(t, h, batch(t, "21:21:", "31:31:", in("d", 30, 2), in("e", 30, 3)))
+	wantFrames(t, "a", a, "1", "2")
+}
+
+// A replay's verdict may be from any time: from after the batch, too.
+func TestHub_VerdictForAReplayIsNotForLiveEvents(t *testing.T) {
+	t.Parallel()
+	policy, later := newRules(t), &ahead{}
+	h := notifier.NewHub(notifier.AccessConfig{Policy: policy, Changes: later.changes})
+	h.Start(position(t, "10:10:"))
+	a, sub := watch(t, h, notifier.Viewer{User: "a"}, nil)
+	policy.set("a d", true)
+	later.controls = []*notifier.Event{change(notifier.ControlAccessGranted, "a", "d", 50, "40:51:50")}
+	stored := []*notifier.Event{in("d", 5, 1)}
+	if got, err := h.Readable(t.Context(), sub, stored); err != nil || len(got) != 1 {
+		t.Errorf("of what may be read today, replay shows %d, %v", len(got), err)
+	}
+	publishPage(t, h, batch(t, "10:10:", "21:21:", in("d", 20, 2)))
+	wantFrames(t, "live", a)
+}
+
+// Who was granted something a moment ago and comes for what is stored must find
+// it, although the hub has not read that yet and believes the opposite.
+func TestHub_ReplayKnowsAGrantBeforeTheHub(t *testing.T) {
+	t.Parallel()
+	policy := newRules(t)
+	h := guarded(policy)
+	_, earlier := watch(t, h, notifier.Viewer{User: "a"}, nil)
+	stored := []*notifier.Event{in("d", 1, 1)}
+	publish(h, in("d", 1, 1)) // denied, and noted
+	if got, err := h.Readable(t.Context(), earlier, stored); err != nil || len(got) != 0 {
+		t.Errorf("replay shows %d events, %v", len(got), err)
+	}
+	policy.set("a d", true)
+	policy.at = position(t, "2000:2000:")
+	s := notifier.NewSubscriber("a", ids{}, &recorder{})
+	h.Join(s)
+	sub, _, err := h.Subscribe(s, notifier.Viewer{User: "a"}, notifier.Filter{}, notifier.Permit{At: policy.at})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := h.Readable(t.Context(), sub, stored); err != nil || len(got) != 1 {
+		t.Errorf("replay shows %d events, %v", len(got), err)
+	}
+}
+
+// Two conditions must hold; that one was set before the event says nothing of
+// the other, which was set after it.
+func TestHub_TheSecondOfTwoGrantsDecides(t *testing.T) {
+	t.Parallel()
+	for _, known := range []bool{true, false} {
+		policy := newRules(t)
+		h := guarded(policy)
+		a, _ := watch(t, h, notifier.Viewer{User: "a"}, nil)
+		if known {
+			publish(h, in("d", 1, 1))
+		}
+		policy.set("a d", true)
+		publishPage(t, h, notifier.Page{Events: []*notifier.Event{
+			change(notifier.ControlAccessGranted, "a", "d", 20, "20:21:20"),
+			in("d", 25, 25),
+			sourced(notifier.ControlAccessGranted, "a", "users", 30, "30:31:30"),
+			in("d", 35, 35),
+		}})
+		wantFrames(t, "a", a, "35")
+	}
+}
+
+// A permission that all were taken and this one given back in one transaction
+// was there before or was not: only what was known tells.
+func TestHub_TruncatedAndFilledAgain(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name        string
+		known, had  bool
+		wantBetween string
+	}{{"had it", true, true, "10"}, {"had it not", true, false, ""}, {"nobody knows", false, true, ""}} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			policy := newRules(t)
+			policy.set("a d", c.had)
+			h := guarded(policy)
+			a, _ := watch(t, h, notifier.Viewer{User: "a"}, nil)
+			var want []string
+			if c.known {
+				publish(h, in("d", 1, 1))
+				if c.had {
+					want = append(want, "1")
+				}
+			}
+			policy.set("a d", true)
+			publishPage(t, h, notifier.Page{Events: []*notifier.Event{
+				change(notifier.ControlAccessRevoked, "", "", 20, "9:21:9,20"),
+				in("d", 9, 10), // the permission's snapshot sees it, the other does not
+				change(notifier.ControlAccessGranted, "a", "d", 20, "20:22:20,21"),
+				in("d", 30, 30),
+			}})
+			if c.wantBetween != "" {
+				want = append(want, c.wantBetween)
+			}
+			wantFrames(t, "a", a, append(want, "30")...)
+		})
+	}
+}
+
+// A revocation that a grant of another kind follows: what the first tells
+// exactly is not forgotten over the second.
+func TestHub_ExactlyRevokedAndVaguelyGranted(t *testing.T) {
+	t.Parallel()
+	policy := newRules(t, "a d")
+	h := guarded(policy)
+	a, _ := watch(t, h, notifier.Viewer{User: "a"}, nil)
+	publish(h, in("d", 1, 1))
+	publishPage(t, h, notifier.Page{Events: []*notifier.Event{
+		in("d", 10, 10),
+		change(notifier.ControlAccessRevoked, "a", "d", 20, "20:21:20"),
+		in("d", 25, 25),
+		change(notifier.ControlAccessGranted, "a", "", 30, "30:31:30"),
+		in("d", 35, 35),
+	}})
+	wantFrames(t, "a", a, "1", "10", "35")
+}
+
+// A transaction in REPEATABLE READ can't say what it saw: its grants claim all
+// that is older, and its revocations must not believe that.
+func TestHub_SnapshotThatIsMadeUp(t *testing.T) {
+	t.Parallel()
+	policy := newRules(t, "a d")
+	h := guarded(policy)
+	a, _ := watch(t, h, notifier.Viewer{User: "a"}, nil)
+	publish(h, in("d", 1, 1))
+	publishPage(t, h, notifier.Page{Events: []*notifier.Event{
+		change(notifier.ControlAccessRevoked, "a", "d", 20, "9:20:9"),
+		change(notifier.ControlAccessGranted, "a", "e", 20, "20:21:20"),
+		in("d", 9, 9), // older, and committed after the revocation
+		change(notifier.ControlAccessGranted, "a", "d", 30, "30:31:30"),
+	}})
+	wantFrames(t, "a", a, "1")
+}
+
+// access_changed() of something else takes no event from who has had access all
+// the time: what it made doubtful was asked for again at once, so the next one
+// finds it known.
+func TestHub_VagueChangesTakeNothingFromWhoKeepsAccess(t *testing.T) {
+	t.Parallel()
+	policy := newRules(t, "a d")
+	h := guarded(policy)
+	a, _ := watch(t, h, notifier.Viewer{User: "a"}, nil)
+	publish(h, in("d", 1, 1))
+	for n := range uint64(3) {
+		at := 10 * (n + 1)
+		publishPage(t, h, notifier.Page{Events: []*notifier.Event{
+			in("d", at, int64(at)),
+			change(notifier.ControlAccessChanged, "", "", at+1, fmt.Sprintf("%d:%d:", at+1, at+1)),
+		}})
+	}
+	wantFrames(t, "a", a, "1", "10", "20", "30")
+}
+
+// Beyond a number, what a change has made doubtful waits for an event that needs
+// it, or one change of everything would ask for everything.
+func TestHub_NotEverythingIsAskedAgainAtOnce(t *testing.T) {
+	t.Parallel()
+	policy := newRules(t)
+	h := guarded(policy)
+	watch(t, h, notifier.Viewer{User: "a"}, nil)
+	for id := range int64(1001) {
+		publish(h, in(fmt.Sprint("d", id), 1, id+1))
+	}
+	asked := len(policy.asked)
+	publishPage(t, h, notifier.Page{Events: []*notifier.Event{change(notifier.ControlAccessChanged, "", "", 10, "10:10:")}})
+	if got := len(policy.asked) - asked; got != 0 {
+		t.Errorf("asked %d times", got)
+	}
+	publishPage(t, h, notifier.Page{Events: []*notifier.Event{
+		in("d7", 20, 2000), change(notifier.ControlAccessRevoked, "a", "d7", 21, "21:21:"),
+	}})
+	if last := policy.asked[len(policy.asked)-1]; len(last) != 1 {
+		t.Errorf("asked again: %v", last)
+	}
+}
