@@ -22,8 +22,10 @@ type Filter struct {
 func (f *Filter) Matches(e *Event) bool {
 	return listed(f.Types, e.Type) && listed(f.Actions, e.Action) && listed(f.Keys, e.Key) &&
 		(f.Recipient == nil || e.Recipient != nil && *e.Recipient == *f.Recipient) &&
-		(f.Since.IsZero() || !e.CreatedAt.Before(f.Since))
+		f.timely(e)
 }
+
+func (f *Filter) timely(e *Event) bool { return f.Since.IsZero() || !e.CreatedAt.Before(f.Since) }
 
 func listed(wanted []string, value string) bool {
 	return len(wanted) == 0 || slices.Contains(wanted, value)

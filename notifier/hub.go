@@ -80,7 +80,7 @@ func (h *Hub) Subscribe(s *Subscriber, f Filter) (*Subscription, Point) {
 	if _, ok := h.subscribers[s]; !ok {
 		return nil, h.point
 	}
-	sub := &Subscription{subscriber: s, filter: f}
+	sub := &Subscription{subscriber: s, filter: f, plain: f.plain()}
 	s.subscriptions[sub] = struct{}{}
 	h.index.add(sub)
 	return sub, h.point

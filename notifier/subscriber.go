@@ -52,5 +52,6 @@ func (s *Subscriber) User() string { return s.user }
 type Subscription struct {
 	subscriber *Subscriber
 	filter     Filter
+	plain      bool    // a topic that hits needs no look at the filter, but for the time
 	entries    []entry // where the index keeps it
 }
