@@ -65,7 +65,8 @@ func (n *planNode) wantScan(t *testing.T, index string, rows float64, blocks int
 		t.Errorf("the events are found by %+v, want only the index %s", scans, index)
 		return
 	}
-	if s := scans[0]; s.Removed != 0 || s.Rows*s.Loops > rows {
+	// Up to Postgres 17, rows are told per loop, rounded.
+	if s := scans[0]; s.Removed != 0 || s.Rows*s.Loops > rows+s.Loops/2 {
 		t.Errorf("%v rows found and %v thrown away, want %v and none", s.Rows*s.Loops, s.Removed, rows)
 	}
 	if n.Hit+n.Read > blocks {

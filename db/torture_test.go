@@ -44,7 +44,7 @@ type torture struct {
 
 // counts is what a run tells about itself.
 type counts struct {
-	rolledBack, killed, unknown, sessions, abandoned, sabotage atomic.Int64
+	rolledBack, killed, unknown, abandoned, sabotage atomic.Int64
 }
 
 // sabotage does harm until stop is closed, and at least twice.
@@ -101,7 +101,11 @@ func crashing(cluster *dbtest.Cluster) sabotage {
 func run(t *testing.T, c db.Config, harm sabotage) {
 	c.Logger = slog.New(slog.DiscardHandler)
 	stop := make(chan struct{})
+<<<<<<< HEAD
 	x := &torture{url: c.URL, d: open(t, c), hub: notifier.NewHub(notifier.AccessConfig{}), stop: stop, giant: scaled(100_000, 1_000_000)}
+=======
+	x := &torture{url: c.URL, d: open(t, c), hub: notifier.NewHub(), stop: stop, giant: scaled(50_000, 1_000_000)}
+>>>>>>> main
 	exec(t, dbtest.Connect(t, c.URL), tortureSchema)
 	feed(t, x.d, x.hub)
 	dbtest.Eventually(t, "the feed follows the log", func() bool { return x.d.Ready() == nil })

@@ -205,9 +205,15 @@ func TestUp_SessionSettingsOfTheRoleDoNotMatter(t *testing.T) {
 	t.Parallel()
 	url := dbtest.Empty(t)
 	conn := dbtest.Connect(t, url)
+	exec(t, conn,
+		`CREATE FUNCTION check_timeout() RETURNS event_trigger LANGUAGE plpgsql AS $$
+		BEGIN
+			ASSERT current_setting('statement_timeout') = '0', 'a long migration would be cut off';
+		END $$`,
+		"CREATE EVENT TRIGGER check_timeout ON ddl_command_start EXECUTE FUNCTION check_timeout()")
 	name := scalar[string](t, conn, "SELECT quote_ident(current_database())")
 	for _, setting := range []string{
-		"statement_timeout = '1ms'",
+		"statement_timeout = '1min'",
 		"search_path = nowhere",
 		"timezone = 'Pacific/Auckland'",
 		"default_transaction_isolation = 'serializable'",

@@ -138,7 +138,10 @@ func (h *Hub) Subscribe(s *Subscriber, v Viewer, f Filter, permit Permit) (*Subs
 	if h.access.Policy != nil && !v.Admin && !permit.At.Includes(h.floor) {
 		return nil, h.point, ErrStalePermit
 	}
-	sub := &Subscription{subscriber: s, viewer: v, filter: f, permit: permit, reader: h.admitLocked(s, v.User)}
+	sub := &Subscription{
+		subscriber: s, viewer: v, reader: h.admitLocked(s, v.User),
+		filter: f, plain: f.plain(), permit: permit,
+	}
 	s.subscriptions[sub] = struct{}{}
 	h.index.add(sub)
 	return sub, h.point, nil

@@ -67,6 +67,18 @@ func (f *Filter) topics() []topic {
 	return all
 }
 
+// plain reports whether the topics say all that the filter does, but for the
+// time.
+func (f *Filter) plain() bool {
+	lists := 0
+	for _, values := range [...][]string{f.Types, f.Actions, f.Keys} {
+		if len(values) > 1 {
+			lists++
+		}
+	}
+	return lists <= 1 && !f.OrNobody
+}
+
 func (t topic) with(part shape, value string) topic {
 	t.shape |= part
 	switch part {
@@ -134,7 +146,7 @@ func (x *index) match(e *Event, yield func(*Subscription)) {
 			continue
 		}
 		for _, s := range b.entries {
-			if s.filter.Matches(e) {
+			if s.plain && s.filter.timely(e) || !s.plain && s.filter.Matches(e) {
 				yield(s)
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -46,7 +47,8 @@ func TestOutbox_RepliesGoFirstAndHalfWrittenFramesAreFinished(t *testing.T) {
 		if o.Acquire() {
 			t.Fatal("two writers at once")
 		}
-		got := string(first[:3])
+		var got strings.Builder
+		got.WriteString(string(first[:3]))
 		for {
 			frames := o.Next(nil)
 			if len(frames) == 0 {
@@ -54,11 +56,11 @@ func TestOutbox_RepliesGoFirstAndHalfWrittenFramesAreFinished(t *testing.T) {
 			}
 			all := bytes.Join(frames, nil)
 			n := min(step, len(all))
-			got += string(all[:n])
+			got.WriteString(string(all[:n]))
 			o.Wrote(n)
 		}
-		if want := "event1 event2 reply event3 "; got != want {
-			t.Fatalf("in steps of %d: %q, want %q", step, got, want)
+		if want := "event1 event2 reply event3 "; got.String() != want {
+			t.Fatalf("in steps of %d: %q, want %q", step, got.String(), want)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"strconv"
 	"time"
 
@@ -67,7 +68,7 @@ func (b *bench) measureRows(ctx context.Context, list []*variant) error {
 	for round := range b.rounds {
 		for i, connections := range b.writers {
 			b.say("commits, round %d of %d: %d writers", round+1, b.rounds, connections)
-			for place, v := range list {
+			for place, v := range inTurn(list, round) {
 				rate, err := b.runWriters(ctx, v, w, connections)
 				if err != nil {
 					return fmt.Errorf("%s, %d writers: %w", v.name, connections, err)
@@ -82,6 +83,19 @@ func (b *bench) measureRows(ctx context.Context, list []*variant) error {
 	}
 	explainVariants(t)
 	return t.print(b.out)
+}
+
+// inTurn yields the variants with their places, another one first in each round:
+// whoever comes later finds the disk busier.
+func inTurn(list []*variant, round int) iter.Seq2[int, *variant] {
+	return func(yield func(int, *variant) bool) {
+		for i := range list {
+			place := (i + round) % len(list)
+			if !yield(place, list[place]) {
+				return
+			}
+		}
+	}
 }
 
 // runWriters measures one run of writers, and checks that whoever follows
@@ -107,7 +121,7 @@ func (b *bench) measureBulk(ctx context.Context, list []*variant) error {
 	var result comparison
 	for round := range b.rounds {
 		b.say("commits, round %d of %d: bulk", round+1, b.rounds)
-		for place, v := range list {
+		for place, v := range inTurn(list, round) {
 			took, err := b.runBulk(ctx, v)
 			if err != nil {
 				return fmt.Errorf("%s, bulk: %w", v.name, err)

@@ -16,6 +16,9 @@ const (
 	fanoutID = "everybody"
 	// apartInterval is the least time between two events that are sent apart.
 	apartInterval = 20 * time.Millisecond
+	// apartNap lets the clients, of both programs, read at once what has come
+	// in a while, instead of being woken by each write.
+	apartNap = time.Millisecond
 	// listRows is how many events the flat-out publisher inserts at once, and
 	// window how many such lists may be on their way to any client: together
 	// fewer than the events that may wait for one (4096), so none overflows.
@@ -33,13 +36,22 @@ type fanout struct {
 	clients  *swarm
 	received *sequence
 	sent     uint64 // number of the last event
-	// one sends one event, flat many as fast as it goes.
-	one  func(ctx context.Context, number uint64) error
-	flat func(ctx context.Context, first uint64, count int) error
+	// one sends one event.
+	one   func(ctx context.Context, number uint64) error
+	modes []*mode
 
-	cpu, busyCPU, rate    series
-	apartBytes, flatBytes series
+	cpu, bytes series // of a delivery, events apart
 }
+
+// mode is a way to send many events as fast as it goes.
+type mode struct {
+	name string
+	send sender
+
+	rate, cpu, bytes series
+}
+
+type sender func(ctx context.Context, first uint64, count int) error
 
 func (b *bench) measureFanout(ctx context.Context) (err error) {
 	url, err := b.cluster.database(ctx, "bench_fanout")
@@ -61,80 +73,91 @@ func (b *bench) measureFanout(ctx context.Context) (err error) {
 	})
 }
 
-// compareFanout connects the subscribers of both programs, and runs them in
-// turns.
+// compareFanout connects the subscribers of both programs, and runs the
+// programs in turns.
 func (b *bench) compareFanout(ctx context.Context, url string, conn *pgx.Conn, s *server, l *limit) (err error) {
-	limitClients, limitGot, err := b.newFanoutSwarm(ctx, l.address)
+	least, err := b.limitFanout(ctx, l)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, limitClients.close()) }()
-	serverClients, serverGot, err := b.newFanoutSwarm(ctx, s.address)
+	defer func() { err = errors.Join(err, least.clients.close()) }()
+	notifier, err := b.serverFanout(ctx, s, conn)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, serverClients.close()) }()
-	if err := b.probe(ctx, serverClients, url, fanoutRecipient, true); err != nil {
+	defer func() { err = errors.Join(err, notifier.clients.close()) }()
+	if err := b.probe(ctx, notifier.clients, url, fanoutRecipient, true); err != nil {
 		return err
-	}
-	one := b.limitFanout(l, "limit, one write per frame", limitClients, limitGot, 1)
-	joined := b.limitFanout(l, "limit, frames coalesced", limitClients, limitGot, coalesced)
-	notifier := &fanout{name: "notifier", pid: s.pid(), clients: serverClients, received: serverGot}
-	notifier.one = func(ctx context.Context, number uint64) error {
-		_, err := conn.Exec(ctx, insertNumbered, fanoutID, number)
-		return err
-	}
-	notifier.flat = func(ctx context.Context, first uint64, count int) error {
-		return insertFlat(ctx, conn, serverGot, first, count)
 	}
 	for round := range b.rounds {
 		b.say("fanout, round %d of %d", round+1, b.rounds)
-		if err := b.runRound(ctx, one, joined, notifier); err != nil {
+		if err := b.runRound(ctx, least, notifier); err != nil {
 			return err
 		}
 	}
-	return errors.Join(b.printApart(one, notifier), b.printFlat(one, joined, notifier))
+	return errors.Join(b.printApart(least, notifier), b.printFlat(least, notifier))
 }
 
-// runRound runs everybody once. The two limits share their subscribers, and so
-// the numbers.
-func (b *bench) runRound(ctx context.Context, one, joined, notifier *fanout) error {
-	if err := errors.Join(b.runApart(ctx, one), b.runApart(ctx, notifier)); err != nil {
-		return err
+func (b *bench) runRound(ctx context.Context, programs ...*fanout) error {
+	for _, f := range programs {
+		if err := b.runApart(ctx, f); err != nil {
+			return err
+		}
 	}
-	if err := b.runFlat(ctx, one); err != nil {
-		return err
+	for _, f := range programs {
+		for _, m := range f.modes {
+			if err := b.runFlat(ctx, f, m); err != nil {
+				return err
+			}
+		}
 	}
-	joined.sent = one.sent
-	if err := b.runFlat(ctx, joined); err != nil {
-		return err
-	}
-	one.sent = joined.sent
-	return b.runFlat(ctx, notifier)
+	return nil
 }
 
 func fanoutRecipient(int) string { return fanoutID }
 
-func (b *bench) newFanoutSwarm(ctx context.Context, address string) (*swarm, *sequence, error) {
+func (b *bench) newFanout(ctx context.Context, name, address string, pid int) (*fanout, error) {
 	got := newSequence(b.subscribers, listRows)
 	clients, err := newSwarm(ctx, address, b.subscribers, fanoutRecipient, got)
-	return clients, got, err
+	return &fanout{name: name, pid: pid, clients: clients, received: got}, err
 }
 
-func (b *bench) limitFanout(l *limit, name string, clients *swarm, got *sequence, bytes int) *fanout {
-	return &fanout{
-		name: name, pid: l.pid(), clients: clients, received: got,
-		one: func(_ context.Context, number uint64) error {
-			return l.order(order{"single", b.subscribers, fanoutID, number, 1, 0})
-		},
-		flat: func(_ context.Context, first uint64, count int) error {
-			return l.order(order{"flat", b.subscribers, fanoutID, first, count, bytes})
-		},
+func (b *bench) limitFanout(ctx context.Context, l *limit) (*fanout, error) {
+	f, err := b.newFanout(ctx, "limit", l.address, l.pid())
+	if err != nil {
+		return nil, err
 	}
+	f.one = func(_ context.Context, number uint64) error {
+		return l.order(order{"single", b.subscribers, fanoutID, number, 1, 0})
+	}
+	flat := func(bytes int) sender {
+		return func(_ context.Context, first uint64, count int) error {
+			return l.order(order{"flat", b.subscribers, fanoutID, first, count, bytes})
+		}
+	}
+	f.modes = []*mode{{name: "one write per frame", send: flat(1)}, {name: "frames coalesced", send: flat(coalesced)}}
+	return f, nil
 }
 
-func (b *bench) printApart(one, notifier *fanout) error {
-	if wanted, got := one.apartBytes.median(), notifier.apartBytes.median(); math.Abs(wanted-got) > 0.5 { // a ping now and then
+func (b *bench) serverFanout(ctx context.Context, s *server, conn *pgx.Conn) (*fanout, error) {
+	f, err := b.newFanout(ctx, "notifier", s.address, s.pid())
+	if err != nil {
+		return nil, err
+	}
+	f.one = func(ctx context.Context, number uint64) error { return insertOne(ctx, conn, number) }
+	f.modes = []*mode{
+		{name: "a transaction per event", send: func(ctx context.Context, first uint64, count int) error {
+			return insertSingles(ctx, conn, f.received, first, count)
+		}},
+		{name: fmt.Sprintf("lists of %d events", listRows), send: func(ctx context.Context, first uint64, count int) error {
+			return insertLists(ctx, conn, f.received, first, count)
+		}},
+	}
+	return f, nil
+}
+
+func (b *bench) printApart(least, notifier *fanout) error {
+	if wanted, got := least.bytes.median(), notifier.bytes.median(); math.Abs(wanted-got) > 0.5 { // a ping now and then
 		return fmt.Errorf("the limit's frames have %.1f bytes, notifier's %.1f: nothing can be compared", wanted, got)
 	}
 	t := &table{
@@ -142,23 +165,27 @@ func (b *bench) printApart(one, notifier *fanout) error {
 			number(float64(b.subscribers), 0), b.apartEvents, apartInterval, b.rounds),
 		header: []string{"", "CPU us", "in units of the limit"},
 	}
-	t.add("limit", one.cpu.cell(2), "1")
-	t.add("notifier", notifier.cpu.cell(2), notifier.cpu.over(one.cpu).cell(2))
-	t.note("Each event is sent when every client has got the one before: none is joined with another.")
+	t.add(least.name, least.cpu.cell(2), "1")
+	t.add(notifier.name, notifier.cpu.cell(2), notifier.cpu.over(least.cpu).cell(2))
 	t.note("CPU of the whole process, user and system. The limit writes ready-made frames of the same bytes to as many sockets.")
+	t.note("Each event is sent when every client has got the one before: none is joined with another. Clients look once in %v,", apartNap)
+	t.note("lest each write wake them.")
 	return t.print(b.out)
 }
 
-func (b *bench) printFlat(list ...*fanout) error {
+func (b *bench) printFlat(programs ...*fanout) error {
 	t := &table{
 		title: fmt.Sprintf("(c) deliveries per second, flat out: %s events for each of %s subscribers (rounds: %d)",
 			number(float64(b.flatEvents), 0), number(float64(b.subscribers), 0), b.rounds),
 		header: []string{"", "deliveries/s", "CPU us per delivery", "bytes per delivery"},
 	}
-	for _, f := range list {
-		t.add(f.name, f.rate.cell(0), f.busyCPU.cell(3), number(f.flatBytes.median(), 1))
+	for _, f := range programs {
+		for _, m := range f.modes {
+			t.add(f.name+", "+m.name, m.rate.cell(0), m.cpu.cell(3), number(m.bytes.median(), 1))
+		}
 	}
-	t.note("notifier: a publisher inserts lists of %d rows, never more than %d lists ahead of the slowest client, so none overflows.", listRows, window)
-	t.note("A list arrives in one frame, an event of the limit in a frame of its own. Postgres and the clients share this machine.")
+	t.note("notifier: one publisher, never more than %d events ahead of the slowest client, so that none overflows.", window*listRows)
+	t.note("Its single transactions do not wait for the disk (synchronous_commit off). A list arrives in one frame, any other event in a frame")
+	t.note("of its own. Postgres and the clients share this machine.")
 	return t.print(b.out)
 }

@@ -27,7 +27,7 @@ func (o outcome) perSecond() float64 { return float64(o.deliveries) / o.took.Sec
 func (o outcome) bytesEach() float64 { return float64(o.bytes) / float64(o.deliveries) }
 
 // run sends events and waits until every client has them all.
-func (f *fanout) run(ctx context.Context, count int, send func(context.Context, uint64, int) error) (o outcome, err error) {
+func (f *fanout) run(ctx context.Context, count int, send sender) (o outcome, err error) {
 	o.deliveries = int64(count * len(f.clients.clients))
 	bytes, events, start := f.clients.bytes.Load(), f.clients.events.Load(), clock()
 	o.cpu, err = cpuDuring(f.pid, func() error {
@@ -60,9 +60,11 @@ func (f *fanout) allEqual() (err error) {
 
 // runApart measures the CPU that a delivery costs.
 func (b *bench) runApart(ctx context.Context, f *fanout) error {
+	f.clients.nap.Store(int64(apartNap))
+	defer f.clients.nap.Store(0)
 	o, err := f.run(ctx, b.apartEvents, f.sendApart)
 	f.cpu = append(f.cpu, o.microseconds())
-	f.apartBytes = append(f.apartBytes, o.bytesEach())
+	f.bytes = append(f.bytes, o.bytesEach())
 	return err
 }
 
@@ -80,16 +82,42 @@ func (f *fanout) sendApart(ctx context.Context, first uint64, count int) error {
 }
 
 // runFlat measures how many deliveries a second there can be.
-func (b *bench) runFlat(ctx context.Context, f *fanout) error {
-	o, err := f.run(ctx, b.flatEvents, f.flat)
-	f.rate = append(f.rate, o.perSecond())
-	f.busyCPU = append(f.busyCPU, o.microseconds())
-	f.flatBytes = append(f.flatBytes, o.bytesEach())
+func (b *bench) runFlat(ctx context.Context, f *fanout, m *mode) error {
+	o, err := f.run(ctx, b.flatEvents, m.send)
+	if err != nil {
+		return fmt.Errorf("%s: %w", m.name, err)
+	}
+	m.rate = append(m.rate, o.perSecond())
+	m.cpu = append(m.cpu, o.microseconds())
+	m.bytes = append(m.bytes, o.bytesEach())
+	return nil
+}
+
+func insertOne(ctx context.Context, conn *pgx.Conn, number uint64) error {
+	_, err := conn.Exec(ctx, insertNumbered, fanoutID, number)
 	return err
 }
 
-// insertFlat commits lists of events, each as soon as the window allows.
-func insertFlat(ctx context.Context, conn *pgx.Conn, received *sequence, first uint64, count int) error {
+// insertSingles commits events one by one, each as soon as the window allows,
+// without waiting for the disk: it is not the disk that is measured.
+func insertSingles(ctx context.Context, conn *pgx.Conn, received *sequence, first uint64, count int) error {
+	if _, err := conn.Exec(ctx, commitAtOnce); err != nil {
+		return err
+	}
+	for number := first; number < first+uint64(count); number++ {
+		if err := received.awaitWindow(ctx, number); err != nil {
+			return err
+		}
+		if err := insertOne(ctx, conn, number); err != nil {
+			return err
+		}
+	}
+	_, err := conn.Exec(ctx, commitDurably)
+	return err
+}
+
+// insertLists commits lists of events, each as soon as the window allows.
+func insertLists(ctx context.Context, conn *pgx.Conn, received *sequence, first uint64, count int) error {
 	last := first + uint64(count) - 1
 	for from := first; from <= last; from += listRows {
 		to := min(from+listRows-1, last)
@@ -104,11 +132,14 @@ func insertFlat(ctx context.Context, conn *pgx.Conn, received *sequence, first u
 }
 
 // awaitWindow waits until no more than the window's events are on their way to
-// any client, the next list included.
-func (q *sequence) awaitWindow(ctx context.Context, to uint64) error {
+// any client, that number included.
+func (q *sequence) awaitWindow(ctx context.Context, number uint64) error {
+	if number <= q.windowEnd() {
+		return nil
+	}
 	patience := time.NewTimer(patience)
 	defer patience.Stop()
-	for to > uint64(q.complete.Load()+window)*listRows {
+	for number > q.windowEnd() {
 		select {
 		case <-q.rung:
 		case <-patience.C:
@@ -119,3 +150,5 @@ func (q *sequence) awaitWindow(ctx context.Context, to uint64) error {
 	}
 	return nil
 }
+
+func (q *sequence) windowEnd() uint64 { return uint64(q.complete.Load()+window) * listRows }

@@ -105,11 +105,10 @@ func appendEvent(dst []byte, accessID string, createdAt int64, number uint64) []
 // nextNumber finds the next event's number in a list; ok is false if none is
 // left.
 func nextNumber(list []byte) (number uint64, rest []byte, ok bool, err error) {
-	at := bytes.Index(list, payloadMark)
-	if at < 0 {
+	_, digits, found := bytes.Cut(list, payloadMark)
+	if !found {
 		return 0, nil, false, nil
 	}
-	digits := list[at+len(payloadMark):]
 	if len(digits) < numberDigits {
 		return 0, nil, false, errNumber
 	}

@@ -36,7 +36,7 @@ func TestBench(t *testing.T) {
 		rounds:      1, memoryRounds: 1,
 		writers: []int{2}, commitRun: time.Second, bulkRows: 2000,
 		subscribers: 20, latencyRun: 200 * time.Millisecond,
-		apartEvents: 5, flatEvents: 3000,
+		apartEvents: 5, flatEvents: 6000,
 		idle: 60, settle: 10 * time.Millisecond,
 	}
 	var out strings.Builder

@@ -54,6 +54,9 @@ INSERT INTO notifier.events (type, recipient, payload)
 SELECT 'message', recipient, to_json(lpad($2::bigint::text, 14, '0'))
 FROM unnest($1::text[]) AS recipient`
 
+	commitAtOnce  = `SET synchronous_commit = off`
+	commitDurably = `RESET synchronous_commit`
+
 	showDurability = `
 SELECT string_agg(name || ' ' || setting, ', ' ORDER BY name)
 FROM pg_settings

@@ -28,6 +28,11 @@ type swarm struct {
 	epoll, wake int
 	clients     []client
 
+	// nap is how long it sleeps before it looks for what has come, while that is
+	// not 0. A thread that waits for a socket is woken by each write, at the
+	// writer's cost, and that is no cost of a server whose clients are elsewhere.
+	nap atomic.Int64
+
 	mu       sync.Mutex // taken once for each read
 	recorder recorder
 
@@ -125,6 +130,7 @@ func (s *swarm) connect(ctx context.Context, address string, accessID func(int) 
 func (s *swarm) receiveAll() error {
 	ready := make([]unix.EpollEvent, 512)
 	for {
+		time.Sleep(time.Duration(s.nap.Load()))
 		n, err := unix.EpollWait(s.epoll, ready, -1)
 		if err != nil && !errors.Is(err, unix.EINTR) {
 			return fmt.Errorf("wait for sockets: %w", err)

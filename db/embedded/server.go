@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"strings"
 	"sync"
+	"time"
 )
 
 // Server is a running cluster. Its methods may be called from any goroutine.
@@ -69,12 +71,14 @@ func (s *Server) open(ctx context.Context) error {
 
 // launch starts the server in its initialized folder. A free port can be lost to another
 // program before the server binds it, and the folder to a server whose owner was killed
-// while that server was just starting; then it is tried again.
+// while that server was just starting; then it is tried again. So it is while sessions of a
+// server that was killed have not noticed yet: they end by themselves.
 func (s *Server) launch(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, s.config.StartTimeout, fmt.Errorf("not ready after %v", s.config.StartTimeout))
 	defer cancel()
 	const attempts = 5
-	for attempt := 1; ; attempt++ {
+	begun := time.Now()
+	for attempt := 1; ; {
 		if err := s.reclaim(ctx); err != nil {
 			return err
 		}
@@ -89,10 +93,36 @@ func (s *Server) launch(ctx context.Context) error {
 		if err == nil {
 			return nil
 		}
-		if attempt == attempts || ctx.Err() != nil || !s.mayRetry(err, port) {
+		switch {
+		case ctx.Err() != nil:
+			return err
+		case s.outlived(err) && time.Since(begun) < lingering:
+			pause(ctx)
+		case attempt < attempts && s.mayRetry(err, port):
+			attempt++
+		default:
 			return err
 		}
 	}
+}
+
+// pause lets what must end by itself go on with it.
+func pause(ctx context.Context) {
+	timer := time.NewTimer(50 * time.Millisecond)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// lingering is how long the sessions of a killed server may take to end.
+const lingering = 15 * time.Second
+
+// outlived says whether a start failed because sessions of an earlier server, which was
+// killed, still hold its shared memory. Only the log tells; its language is set by us.
+func (s *Server) outlived(err error) bool {
+	return errors.Is(err, errEarlyEnd) && strings.Contains(err.Error(), "pre-existing shared memory block")
 }
 
 // mayRetry says whether a start failed only because something of ours was snatched away.

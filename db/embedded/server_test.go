@@ -216,3 +216,26 @@ func TestServer_StopInAHurry(t *testing.T) {
 		t.Error("a stopped server was restarted")
 	}
 }
+
+// A postmaster that is killed leaves its sessions behind; one that is busy does
+// not notice at once, and holds the memory that the next server needs.
+func TestServer_RestartWaitsForSessionsOfAKilledServer(t *testing.T) {
+	t.Parallel()
+	s := start(t, config(clusterDir(t)))
+	busy := connect(t, s.URL("")).PgConn()
+	query := busy.Exec(t.Context(), `SELECT count(*) FROM generate_series(1, 5000000)`) // sent, and being answered
+	ended := s.Done()
+	process, err := os.FindProcess(s.PID())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	<-ended
+	if err := s.Restart(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	_, _ = query.ReadAll() // it may have been answered or cut off
+	write(t, s.URL(""))
+}
