@@ -101,11 +101,7 @@ func crashing(cluster *dbtest.Cluster) sabotage {
 func run(t *testing.T, c db.Config, harm sabotage) {
 	c.Logger = slog.New(slog.DiscardHandler)
 	stop := make(chan struct{})
-<<<<<<< HEAD
-	x := &torture{url: c.URL, d: open(t, c), hub: notifier.NewHub(notifier.AccessConfig{}), stop: stop, giant: scaled(100_000, 1_000_000)}
-=======
-	x := &torture{url: c.URL, d: open(t, c), hub: notifier.NewHub(), stop: stop, giant: scaled(50_000, 1_000_000)}
->>>>>>> main
+	x := &torture{url: c.URL, d: open(t, c), hub: notifier.NewHub(notifier.AccessConfig{}), stop: stop, giant: scaled(50_000, 1_000_000)}
 	exec(t, dbtest.Connect(t, c.URL), tortureSchema)
 	feed(t, x.d, x.hub)
 	dbtest.Eventually(t, "the feed follows the log", func() bool { return x.d.Ready() == nil })

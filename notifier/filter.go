@@ -23,13 +23,7 @@ type Filter struct {
 // Matches reports whether the filter wants the event.
 func (f *Filter) Matches(e *Event) bool {
 	return listed(f.Types, e.Type) && listed(f.Actions, e.Action) && listed(f.Keys, e.Key) &&
-<<<<<<< HEAD
-		f.addressed(e) &&
-		(f.Since.IsZero() || !e.CreatedAt.Before(f.Since))
-=======
-		(f.Recipient == nil || e.Recipient != nil && *e.Recipient == *f.Recipient) &&
-		f.timely(e)
->>>>>>> main
+		f.addressed(e) && f.timely(e)
 }
 
 func (f *Filter) timely(e *Event) bool { return f.Since.IsZero() || !e.CreatedAt.Before(f.Since) }

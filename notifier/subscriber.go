@@ -57,7 +57,7 @@ type Subscription struct {
 	viewer     Viewer
 	reader     *reader // what is known of the viewer
 	filter     Filter
-	plain      bool    // a topic that hits needs no look at the filter, but for the time
+	plain      bool // a topic that hits needs no look at the filter, but for the time
 	permit     Permit
 	entries    []entry // where the index keeps it
 }
