@@ -82,7 +82,7 @@ func in(dataset string, txid uint64, id int64) *notifier.Event {
 
 // change makes the control row of a change of access. "" is all.
 func change(kind notifier.Control, user, dataset string, txid uint64, snapshot string) *notifier.Event {
-	e := &notifier.Event{ID: 1 << 40, TxID: txid, Control: kind, Payload: []byte(fmt.Sprintf(`{"snapshot":%q}`, snapshot))}
+	e := &notifier.Event{ID: 1 << 40, TxID: txid, Control: kind, Payload: fmt.Appendf(nil, `{"snapshot":%q}`, snapshot)}
 	if user != "" {
 		e.Recipient = &user
 	}
