@@ -97,6 +97,12 @@ func Open(ctx context.Context, c Config) (*DB, error) {
 	pool.AfterConnect = checkServer
 	nameApplication(pool.ConnConfig, "notifier")
 	nameApplication(listen, "notifier feed")
+	if listen.ConnectTimeout == 0 {
+		listen.ConnectTimeout = connectTimeout
+	}
+	if pool.ConnConfig.ConnectTimeout == 0 {
+		pool.ConnConfig.ConnectTimeout = connectTimeout
+	}
 	d := &DB{config: c, listen: listen}
 	if d.pool, err = pgxpool.NewWithConfig(ctx, pool); err != nil {
 		return nil, fmt.Errorf("open pool: %w", err)
@@ -108,6 +114,10 @@ func Open(ctx context.Context, c Config) (*DB, error) {
 	d.state.Store(&feedState{problem: errNotStarted})
 	return d, nil
 }
+
+// connectTimeout bounds connecting, if the URL does not: a host may accept a
+// connection and never answer.
+const connectTimeout = 10 * time.Second
 
 // nameApplication makes the connection recognisable in pg_stat_activity unless
 // the operator has named it.

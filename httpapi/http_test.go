@@ -226,7 +226,12 @@ func TestHTTP_StoreFailures(t *testing.T) {
 			}
 		}
 	}
-	status, _, text := s.request("POST", "/push_events", `[]`, asJSON)
+	s.store.setFault(fmt.Errorf("commit: %w", notifier.ErrOutcomeUnknown))
+	status, _, text := s.request("POST", "/push_events", list, asJSON)
+	if status != 503 || strings.Contains(text, "nothing was stored") || !strings.Contains(text, "Idempotency-Key") {
+		t.Errorf("what nobody knows is told as %d %q", status, text)
+	}
+	status, _, text = s.request("POST", "/push_events", `[]`, asJSON)
 	if status != 200 {
 		t.Errorf("nothing to store, and yet %d %q", status, text)
 	}

@@ -80,6 +80,7 @@ CREATE TABLE notifier.idempotency_keys (
     created_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
     PRIMARY KEY (principal, key)
 );
+CREATE INDEX idempotency_keys_created_at ON notifier.idempotency_keys (created_at);
 COMMENT ON TABLE notifier.idempotency_keys IS 'The keys of stored pushes: a push that is sent again stores nothing.';
 
 -- The doorbell. NOTIFY makes commits queue one behind another, so of the transactions that commit at one time only

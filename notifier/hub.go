@@ -122,8 +122,10 @@ func (h *Hub) leaveLocked(s *Subscriber) {
 // Users returns every user with a subscriber here once, sorted.
 func (h *Hub) Users() []string {
 	h.mu.Lock()
-	defer h.mu.Unlock()
-	return slices.Sorted(maps.Keys(h.users))
+	users := slices.Collect(maps.Keys(h.users))
+	h.mu.Unlock()
+	slices.Sort(users)
+	return users
 }
 
 // Publish delivers a page. Pages come in order: those of a batch, then the next
