@@ -130,6 +130,15 @@ func nameApplication(c *pgx.ConnConfig, name string) {
 // Close closes the pool; it waits for connections in use.
 func (d *DB) Close() { d.pool.Close() }
 
+// OldestServer returns the newest migration that a server must know to work with
+// the database's schema, which must be there.
+func (d *DB) OldestServer(ctx context.Context) (int64, error) {
+	var version int64
+	err := d.pool.QueryRow(ctx, `-- name: oldest_server
+		SELECT notifier.oldest_server()`).Scan(&version)
+	return version, wrap("read whom the schema is for", err)
+}
+
 // SchemaVersion returns the newest applied migration, 0 if there is none.
 func (d *DB) SchemaVersion(ctx context.Context) (int64, error) {
 	var exists bool

@@ -40,6 +40,7 @@ func openServer(ctx context.Context, c serverConfig, logger *slog.Logger) (_ *se
 	if err = checkSchema(ctx, s.database); err != nil {
 		return nil, err
 	}
+	c.http.MaxPayload = c.db.MaxPayload
 	c.http.Hub, c.http.Store, c.http.Ready, c.http.Logger = s.hub, s.database, s.database.Ready, logger
 	if s.http, err = httpapi.New(c.http); err != nil {
 		return nil, err
