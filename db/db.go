@@ -97,6 +97,12 @@ func Open(ctx context.Context, c Config) (*DB, error) {
 	pool.AfterConnect = checkServer
 	nameApplication(pool.ConnConfig, "notifier")
 	nameApplication(listen, "notifier feed")
+	if listen.ConnectTimeout == 0 {
+		listen.ConnectTimeout = connectTimeout
+	}
+	if pool.ConnConfig.ConnectTimeout == 0 {
+		pool.ConnConfig.ConnectTimeout = connectTimeout
+	}
 	d := &DB{config: c, listen: listen}
 	if d.pool, err = pgxpool.NewWithConfig(ctx, pool); err != nil {
 		return nil, fmt.Errorf("open pool: %w", err)
@@ -109,6 +115,10 @@ func Open(ctx context.Context, c Config) (*DB, error) {
 	return d, nil
 }
 
+// connectTimeout bounds connecting, if the URL does not: a host may accept a
+// connection and never answer.
+const connectTimeout = 10 * time.Second
+
 // nameApplication makes the connection recognisable in pg_stat_activity unless
 // the operator has named it.
 func nameApplication(c *pgx.ConnConfig, name string) {
@@ -119,6 +129,15 @@ func nameApplication(c *pgx.ConnConfig, name string) {
 
 // Close closes the pool; it waits for connections in use.
 func (d *DB) Close() { d.pool.Close() }
+
+// OldestServer returns the newest migration that a server must know to work with
+// the database's schema, which must be there.
+func (d *DB) OldestServer(ctx context.Context) (int64, error) {
+	var version int64
+	err := d.pool.QueryRow(ctx, `-- name: oldest_server
+		SELECT notifier.oldest_server()`).Scan(&version)
+	return version, wrap("read whom the schema is for", err)
+}
 
 // SchemaVersion returns the newest applied migration, 0 if there is none.
 func (d *DB) SchemaVersion(ctx context.Context) (int64, error) {

@@ -1,5 +1,35 @@
 package db
 
+import (
+	"context"
+	"testing"
+
+	"example.com/notifier/notifier"
+	"github.com/jackc/pgx/v5"
+)
+
+// PollSession returns a connection of the feed's, and what reads the log once by
+// it and counts.
+func PollSession(t *testing.T, d *DB) (*pgx.Conn, func() int) {
+	conn, err := d.openFeedSession(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { closeConn(conn) })
+	counted := &countingHub{Hub: notifier.NewHub(notifier.AccessConfig{})}
+	f := &feed{db: d, hub: counted}
+	r := &reader{db: d, conn: conn}
+	if err := f.begin(t.Context(), r); err != nil {
+		t.Fatal(err)
+	}
+	return conn, func() int {
+		if _, _, err := f.read(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+		return counted.events
+	}
+}
+
 // The statements whose plans are tested, and the settings they are planned
 // under.
 const FeedSession = feedSession
@@ -18,3 +48,13 @@ const (
 	PageRows  = pageRows
 	PageBytes = pageBytes
 )
+
+type countingHub struct {
+	*notifier.Hub
+	events int
+}
+
+func (h *countingHub) Publish(_ context.Context, p notifier.Page) error {
+	h.events += len(p.Events)
+	return nil
+}

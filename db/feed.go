@@ -24,8 +24,10 @@ const (
 	// pulseTimeout bounds the statements that must be quick; a connection that
 	// is dead without having said so is found by them.
 	pulseTimeout = 10 * time.Second
-	// readTimeout bounds reading one page or listing a large batch.
+	// readTimeout bounds reading one page, listTimeout going through a batch of
+	// any size.
 	readTimeout = 5 * time.Minute
+	listTimeout = time.Hour
 
 	firstRetry = 50 * time.Millisecond
 	lastRetry  = 5 * time.Second
@@ -86,7 +88,7 @@ type feed struct {
 // follow connects and reads until something fails.
 func (f *feed) follow(ctx context.Context) error {
 	f.followed = false
-	conn, err := openFeedSession(ctx, f.db.listen)
+	conn, err := f.db.openFeedSession(ctx)
 	if err != nil {
 		return err
 	}

@@ -22,9 +22,12 @@ type pace struct {
 	poll    time.Duration
 	pause   time.Duration
 	chasing bool // a poll found what nobody rang for
+	// quiet is how long to wait with nobody in flight: it grows up to poll, so
+	// that a bell which stops ringing among events is missed at once.
+	quiet time.Duration
 }
 
-func newPace(poll time.Duration) *pace { return &pace{poll: poll, pause: firstPause} }
+func newPace(poll time.Duration) *pace { return &pace{poll: poll, pause: firstPause, quiet: poll} }
 
 // next returns the time to wait after a read. rung says whether the bell caused
 // it, found whether it brought anything, tailFree whether at its beginning
@@ -33,14 +36,15 @@ func (p *pace) next(rung, found, tailFree bool) time.Duration {
 	switch {
 	case rung:
 		p.chasing = false
-		p.pause = firstPause
+		p.pause, p.quiet = firstPause, tailPause
 	case found:
 		p.chasing = true
-		p.pause = firstPause
+		p.pause, p.quiet = firstPause, tailPause
 	}
 	if tailFree && !p.chasing {
-		p.pause = firstPause
-		return p.poll
+		wait := min(p.quiet, p.poll)
+		p.pause, p.quiet = firstPause, min(2*p.quiet, p.poll)
+		return wait
 	}
 	wait := min(p.pause, p.poll)
 	if !tailFree {

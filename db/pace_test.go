@@ -27,9 +27,21 @@ func TestPace_QuietPolls(t *testing.T) {
 	t.Parallel()
 	checkPace(t, 5*time.Second,
 		read{false, false, true, 5 * time.Second},
-		read{true, true, true, 5 * time.Second},
-		read{true, false, true, 5 * time.Second},
 		read{false, false, true, 5 * time.Second},
+	)
+}
+
+// Somebody who is stuck with the bell in hand silences all others: among events,
+// the log is read again soon, and then less and less often.
+func TestPace_MissesTheBellSoon(t *testing.T) {
+	t.Parallel()
+	checkPace(t, 250*ms,
+		read{true, true, true, 40 * ms},
+		read{true, false, true, 40 * ms},
+		read{false, false, true, 80 * ms},
+		read{false, false, true, 160 * ms},
+		read{false, false, true, 250 * ms},
+		read{false, false, true, 250 * ms},
 	)
 }
 
@@ -46,7 +58,7 @@ func TestPace_FollowsASilentCommitter(t *testing.T) {
 		read{false, false, false, 40 * ms},
 		read{false, false, false, 40 * ms},
 		read{true, false, false, 1 * ms},
-		read{false, false, true, 5 * time.Second},
+		read{false, false, true, 40 * ms},
 		read{false, false, false, 1 * ms},
 	)
 }

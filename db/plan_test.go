@@ -108,6 +108,7 @@ func TestTorturePlan_BesideAnOpenBulk(t *testing.T) {
 	t.Parallel()
 	url := dbtest.New(t)
 	conn, writer, bulk := feedConn(t, url), dbtest.Connect(t, url), dbtest.Connect(t, url)
+	exec(t, writer, `ALTER TABLE notifier.events SET (autovacuum_enabled = off)`) // it must not tidy up before us
 	beforeAll := present(t, conn)
 	exec(t, writer, `INSERT INTO notifier.events (key) SELECT 'a' FROM generate_series(1, 10)`)
 	before := present(t, conn)

@@ -60,14 +60,10 @@ SELECT
 	coalesce((SELECT id FROM stored LIMIT 1), 0),
 	coalesce((SELECT txid FROM stored LIMIT 1), '0')`
 
-// ErrOutcomeUnknown says that the connection broke while the commit was under
-// way and it could not be found out how it ended.
-var ErrOutcomeUnknown = errors.New("whether the events were stored is unknown")
-
 const publishTimeout = 60 * time.Second
 
 // Publish stores the events in one transaction: all or, with any error but
-// [ErrOutcomeUnknown], none. Errors that repeating can't help wrap
+// [notifier.ErrOutcomeUnknown], none. Errors that repeating can't help wrap
 // [notifier.ErrUnstorable].
 func (d *DB) Publish(ctx context.Context, p notifier.Publication) error {
 	if len(p.Events) == 0 {

@@ -239,7 +239,7 @@ func TestPublish_Unstorable(t *testing.T) {
 	} {
 		list := append(events("good"), bad, notifier.Event{Key: "good"})
 		err := d.Publish(t.Context(), notifier.Publication{Events: list, IdempotencyKey: "key", EventKeys: []string{"1", "2", "3"}})
-		if !errors.Is(err, notifier.ErrUnstorable) || errors.Is(err, db.ErrOutcomeUnknown) {
+		if !errors.Is(err, notifier.ErrUnstorable) || errors.Is(err, notifier.ErrOutcomeUnknown) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -293,7 +293,7 @@ func TestPublish_TransientErrors(t *testing.T) {
 	check := func(name string) {
 		t.Helper()
 		err := d.Publish(t.Context(), notifier.Publication{Events: events("a")})
-		if err == nil || errors.Is(err, notifier.ErrUnstorable) || errors.Is(err, db.ErrOutcomeUnknown) {
+		if err == nil || errors.Is(err, notifier.ErrUnstorable) || errors.Is(err, notifier.ErrOutcomeUnknown) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -56,9 +56,10 @@ CROSS JOIN LATERAL (
 ORDER BY found.id + 0
 LIMIT $4::int`
 
-// listedIDs is how many ids of a large batch are held at once: 4 MiB. Listing
-// them goes through the whole batch, so they should be many.
-const listedIDs = 1 << 19
+// listedIDs is how many ids of a large batch are held at once: 16 MiB. Listing
+// them goes through the whole batch, so they should be many: 10^8 events are
+// listed 48 times.
+const listedIDs = 1 << 21
 
 // snapshot returns the server's present position, as it is: not lowered.
 func snapshot(ctx context.Context, conn *pgx.Conn) (notifier.Position, error) {
@@ -198,13 +199,16 @@ func (b *batchReader) query(ctx context.Context, limit int, sql string, args ...
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
 	args = append([]any{b.db.config.MaxPayload, pageBytes}, args...)
-	rows, err := b.conn.Query(ctx, sql, args...)
+	var p page
+	err := b.ask(ctx, sql, args, func(rows pgx.Rows) (err error) {
+		p, err = b.db.collectPage(rows, limit)
+		return err
+	})
 	if err != nil {
 		return page{}, fmt.Errorf("read events: %w", err)
 	}
-	p, err := b.db.collectPage(rows, limit)
-	if err != nil {
-		return page{}, fmt.Errorf("read events: %w", err)
+	for _, e := range p.large {
+		b.db.reportLargePayload(e)
 	}
 	if n := len(p.events); n > 0 {
 		b.after = p.events[n-1].ID
@@ -212,14 +216,25 @@ func (b *batchReader) query(ctx context.Context, limit int, sql string, args ...
 	return p, nil
 }
 
-func (b *batchReader) list(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, readTimeout)
-	defer cancel()
-	rows, err := b.conn.Query(ctx, listSpan, b.first, b.past, b.after, listedIDs)
-	if err != nil {
-		return fmt.Errorf("list events: %w", err)
+// ask runs a query with the plan that it needs.
+func (r *reader) ask(ctx context.Context, sql string, args []any, collect func(pgx.Rows) error) error {
+	if r.db.config.PollOnly {
+		return planned(ctx, r.conn, pooledPlan, sql, args, collect)
 	}
-	b.ids, err = pgx.AppendRows(b.ids[:0], rows, pgx.RowTo[int64])
+	rows, err := r.conn.Query(ctx, sql, args...)
+	if err != nil {
+		return err
+	}
+	return collect(rows)
+}
+
+func (b *batchReader) list(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, listTimeout)
+	defer cancel()
+	err := b.ask(ctx, listSpan, []any{b.first, b.past, b.after, listedIDs}, func(rows pgx.Rows) (err error) {
+		b.ids, err = pgx.AppendRows(b.ids[:0], rows, pgx.RowTo[int64])
+		return err
+	})
 	b.unlisted = len(b.ids) == listedIDs
 	return wrap("list events", err)
 }

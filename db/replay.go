@@ -84,27 +84,16 @@ type replayPlace struct {
 func (d *DB) replayPage(ctx context.Context, f notifier.Filter, after replayPlace) (page, error) {
 	ctx, cancel := context.WithTimeout(ctx, replayTimeout)
 	defer cancel()
-	var batch pgx.Batch
-	batch.Queue(replayPlan)
-	batch.Queue(replayPage, d.config.MaxPayload, pageBytes,
-		*f.Recipient, timestamp(f.Since), after.created, after.id, pageRows)
-	results := d.pool.SendBatch(ctx, &batch)
-	p, err := d.collectReplay(results)
-	if closing := results.Close(); err == nil {
-		err = closing
+	args := []any{
+		d.config.MaxPayload, pageBytes,
+		*f.Recipient, timestamp(f.Since), after.created, after.id, pageRows,
 	}
+	var p page
+	err := planned(ctx, d.pool, replayPlan, replayPage, args, func(rows pgx.Rows) (err error) {
+		p, err = d.collectPage(rows, pageRows)
+		return err
+	})
 	return p, wrap("read stored events", err)
-}
-
-func (d *DB) collectReplay(results pgx.BatchResults) (page, error) {
-	if _, err := results.Exec(); err != nil {
-		return page{}, err
-	}
-	rows, err := results.Query()
-	if err != nil {
-		return page{}, err
-	}
-	return d.collectPage(rows, pageRows)
 }
 
 // timestamp maps what lies beyond Postgres' time line to its infinities, the

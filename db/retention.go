@@ -15,6 +15,8 @@ import (
 
 const (
 	retainEvery = time.Minute
+	// retainTimeout bounds a round: what it has not come to, the next does.
+	retainTimeout = 15 * time.Minute
 	// deleteRows bounds one transaction of retention, so that it holds no
 	// snapshot for long.
 	deleteRows = 5000
@@ -43,6 +45,8 @@ func (d *DB) Retain(ctx context.Context) error {
 // RetainOnce does one round of what [DB.Retain] does each minute and returns how
 // many events it removed.
 func (d *DB) RetainOnce(ctx context.Context) (int64, error) {
+	ctx, cancel := context.WithTimeout(ctx, retainTimeout)
+	defer cancel()
 	conn, err := d.pool.Acquire(ctx)
 	if err != nil {
 		return 0, fmt.Errorf("connect for retention: %w", err)
@@ -55,10 +59,23 @@ func (d *DB) RetainOnce(ctx context.Context) (int64, error) {
 	if err != nil {
 		return removed, err
 	}
-	_, err = conn.Exec(ctx, `-- name: forget_keys
-		DELETE FROM notifier.idempotency_keys
-		WHERE created_at < now() - $1::interval`, keyLifetime)
-	return removed, wrap("forget idempotency keys", err)
+	return removed, forgetKeys(ctx, conn)
+}
+
+// forgetKeys deletes the idempotency keys that are too old, some at a time.
+func forgetKeys(ctx context.Context, conn *pgxpool.Conn) error {
+	for {
+		tag, err := conn.Exec(ctx, `-- name: forget_keys
+			DELETE FROM notifier.idempotency_keys
+			WHERE ctid = ANY (ARRAY(
+				SELECT ctid
+				FROM notifier.idempotency_keys
+				WHERE created_at < now() - $1::interval
+				LIMIT $2))`, keyLifetime, deleteRows)
+		if err != nil || tag.RowsAffected() < deleteRows {
+			return wrap("forget idempotency keys", err)
+		}
+	}
 }
 
 // removeOld removes the events that are due, if any position is old enough to
@@ -80,13 +97,19 @@ func recordPosition(ctx context.Context, conn *pgxpool.Conn) error {
 	if err != nil {
 		return err
 	}
+	// What was recorded while the clock was ahead would keep anything from being
+	// recorded until it is there again.
 	_, err = conn.Exec(ctx, `-- name: record_position
+		WITH ahead AS (
+			DELETE FROM notifier.positions
+			WHERE taken_at > now() + $2::interval
+		)
 		INSERT INTO notifier.positions (position)
 		SELECT $1::text::pg_snapshot
 		WHERE NOT EXISTS (
 			SELECT
 			FROM notifier.positions
-			WHERE taken_at > now() - $2::interval)
+			WHERE taken_at BETWEEN now() - $2::interval AND now() + $2::interval)
 		ON CONFLICT DO NOTHING`, position.String(), retainEvery*9/10)
 	return wrap("record a position", err)
 }

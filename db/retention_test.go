@@ -149,3 +149,16 @@ func TestRetain_EndsWithItsContext(t *testing.T) {
 		t.Errorf("retain ended with %v", err)
 	}
 }
+
+// A clock that was ahead for a while must not stop retention until it is there
+// again.
+func TestRetainOnce_PositionsOfTheFuture(t *testing.T) {
+	t.Parallel()
+	url := dbtest.New(t)
+	conn := dbtest.Connect(t, url)
+	exec(t, conn, `INSERT INTO notifier.positions (taken_at, position) VALUES (now() + interval '1 year', pg_current_snapshot())`)
+	retain(t, open(t, db.Config{URL: url}))
+	if got := scalar[string](t, conn, `SELECT string_agg((taken_at > now())::text, ' ') FROM notifier.positions`); got != "false" {
+		t.Errorf("positions that are ahead: %s", got)
+	}
+}

@@ -100,6 +100,7 @@ type page struct {
 	events      []*notifier.Event
 	lastCreated pgtype.Timestamptz // created_at of the last, as stored
 	more        bool               // there may be more: the bounds cut it
+	large       []scannedRow       // whose payload was left out
 }
 
 // collectPage reads a page that was asked for with that limit of rows.
@@ -113,14 +114,18 @@ func (d *DB) collectPage(rows pgx.Rows, limit int) (page, error) {
 		p.events[i] = r.event
 		p.lastCreated = r.created
 		p.more = r.selected >= limit || r.selected > len(scanned)
-		d.reportLargePayload(r)
+		if r.size() > d.config.MaxPayload {
+			p.large = append(p.large, r)
+		}
 	}
 	return p, nil
 }
 
+func (r *scannedRow) size() int { return max(r.payloadSize, r.originalSize) }
+
+// reportLargePayload explains a null. Replays don't: they would say it again to
+// every client.
 func (d *DB) reportLargePayload(r scannedRow) {
-	if size := max(r.payloadSize, r.originalSize); size > d.config.MaxPayload {
-		d.config.Logger.Warn("payload too large, delivered as null",
-			"event", r.event.ID, "bytes", size, "limit", d.config.MaxPayload)
-	}
+	d.config.Logger.Warn("payload too large, delivered as null",
+		"event", r.event.ID, "bytes", r.size(), "limit", d.config.MaxPayload)
 }

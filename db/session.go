@@ -53,14 +53,30 @@ SET lock_timeout = 0;
 SET idle_session_timeout = 0;
 SET idle_in_transaction_session_timeout = 0;`
 
-// openFeedSession connects directly to Postgres for live reading.
-func openFeedSession(ctx context.Context, c *pgx.ConnConfig) (*pgx.Conn, error) {
-	conn, err := pgx.ConnectConfig(ctx, c.Copy())
+// pooledPlan sets for one transaction what matters of that: a poll may go
+// through a pooler, whose sessions are others' too.
+const pooledPlan = `-- name: pooled_plan
+SELECT set_config('plan_cache_mode', 'force_generic_plan', true),
+	set_config('enable_seqscan', 'off', true),
+	set_config('enable_bitmapscan', 'off', true),
+	set_config('enable_hashjoin', 'off', true),
+	set_config('enable_mergejoin', 'off', true),
+	set_config('enable_material', 'off', true),
+	set_config('jit', 'off', true),
+	set_config('work_mem', '32MB', true),
+	set_config('statement_timeout', '0', true)`
+
+// openFeedSession connects to Postgres for live reading: directly, unless it is
+// only to be polled.
+func (d *DB) openFeedSession(ctx context.Context) (*pgx.Conn, error) {
+	conn, err := pgx.ConnectConfig(ctx, d.listen.Copy())
 	if err != nil {
 		return nil, err // it says where it tried to connect, without the password
 	}
+	ctx, cancel := context.WithTimeout(ctx, pulseTimeout)
+	defer cancel()
 	err = checkServer(ctx, conn)
-	if err == nil {
+	if err == nil && !d.config.PollOnly {
 		_, err = conn.Exec(ctx, feedSession, pgx.QueryExecModeSimpleProtocol)
 		err = wrap("prepare the session", err)
 	}

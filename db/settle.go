@@ -28,7 +28,7 @@ func (d *DB) settle(p notifier.Publication, id int64, txid uint64, cause error) 
 		case err == nil && ended:
 			return fmt.Errorf("commit: %w", cause)
 		case ctx.Err() != nil:
-			return fmt.Errorf("commit: %w: %w", ErrOutcomeUnknown, cause)
+			return fmt.Errorf("commit: %w: %w", notifier.ErrOutcomeUnknown, cause)
 		}
 		wait(ctx, pause)
 	}

@@ -68,7 +68,7 @@ func TestPublish_CutWhileCommitting(t *testing.T) {
 	})
 	s.letGo(t)
 	err := <-s.ended
-	if stored := s.stored(t); stored != (err == nil) || errors.Is(err, db.ErrOutcomeUnknown) {
+	if stored := s.stored(t); stored != (err == nil) || errors.Is(err, notifier.ErrOutcomeUnknown) {
 		t.Errorf("stored: %t, but: %v", stored, err)
 	}
 }
@@ -79,7 +79,7 @@ func TestPublish_TerminatedWhileCommitting(t *testing.T) {
 	exec(t, s.conn, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 		WHERE datname = current_database() AND wait_event_type = 'Lock'`)
 	err := <-s.ended
-	if err == nil || errors.Is(err, db.ErrOutcomeUnknown) || errors.Is(err, notifier.ErrUnstorable) {
+	if err == nil || errors.Is(err, notifier.ErrOutcomeUnknown) || errors.Is(err, notifier.ErrUnstorable) {
 		t.Errorf("nothing was stored, and that is known, but: %v", err)
 	}
 	if s.stored(t) {
@@ -92,7 +92,7 @@ func TestPublish_OutcomeUnknown(t *testing.T) {
 	s := publishStuck(t, dbtest.New(t), notifier.Publication{Events: events("a")})
 	s.proxy.Refuse()
 	s.proxy.Cut()
-	if err := <-s.ended; !errors.Is(err, db.ErrOutcomeUnknown) {
+	if err := <-s.ended; !errors.Is(err, notifier.ErrOutcomeUnknown) {
 		t.Errorf("the server can't be asked, but: %v", err)
 	}
 	s.letGo(t)
@@ -106,7 +106,7 @@ func TestPublish_CommitRefused(t *testing.T) {
 		CREATE CONSTRAINT TRIGGER refuse AFTER INSERT ON notifier.events
 			DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION refuse()`)
 	err := open(t, db.Config{URL: url}).Publish(t.Context(), notifier.Publication{Events: events("a")})
-	if err == nil || errors.Is(err, db.ErrOutcomeUnknown) || errors.Is(err, notifier.ErrUnstorable) {
+	if err == nil || errors.Is(err, notifier.ErrOutcomeUnknown) || errors.Is(err, notifier.ErrUnstorable) {
 		t.Errorf("a trigger of the application refused the commit, but: %v", err)
 	}
 }

@@ -16,7 +16,7 @@ func (w *writer) something(ctx context.Context) error {
 		do    func(context.Context) error
 	}{
 		{40, w.plain}, {10, w.rolledBack}, {10, w.savepoints}, {5, w.onlyInSavepoint}, {15, w.object},
-		{4, w.openAcrossOthers}, {3, w.immediate}, {3, w.silent}, {5, w.killed}, {3, w.hungUp}, {2, w.killedInCommit},
+		{4, w.openAcrossOthers}, {3, w.immediate}, {3, w.silent}, {2, w.killed}, {1, w.hungUp}, {2, w.killedInCommit},
 	}
 	total := 0
 	for _, k := range kinds {
@@ -170,21 +170,10 @@ func (w *writer) killedInCommit(ctx context.Context) error {
 	var killer sync.WaitGroup
 	pid := w.conn.PgConn().PID()
 	killer.Go(func() { // ends with its statement
-		_ = w.asStranger(ctx, fmt.Sprintf("SELECT pg_terminate_backend(%d)", pid))
+		_, _ = w.killers.Exec(ctx, "SELECT pg_terminate_backend($1)", pid)
 	})
 	err := w.commit(ctx)
 	killer.Wait()
-	return err
-}
-
-// asStranger runs a statement on another connection.
-func (w *writer) asStranger(ctx context.Context, sql string) error {
-	conn, err := pgx.Connect(ctx, w.url)
-	if err != nil {
-		return err
-	}
-	defer conn.Close(ctx)
-	_, err = conn.Exec(ctx, sql)
 	return err
 }
 

@@ -13,6 +13,7 @@ import (
 	"example.com/notifier/db"
 	"example.com/notifier/db/dbtest"
 	"example.com/notifier/notifier"
+	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // What takes part in a torture, beside what each variant adds.
@@ -32,6 +33,8 @@ type torture struct {
 	d    *db.DB
 	hub  *notifier.Hub
 	stop <-chan struct{} // closed when the writers shall end
+
+	killers *pgxpool.Pool // to terminate others from; a connection for each time would cost more than all the rest
 
 	committed atomic.Int64 // transactions, for those who wait for others
 	counts    counts
@@ -102,6 +105,7 @@ func run(t *testing.T, c db.Config, harm sabotage) {
 	c.Logger = slog.New(slog.DiscardHandler)
 	stop := make(chan struct{})
 	x := &torture{url: c.URL, d: open(t, c), hub: notifier.NewHub(notifier.AccessConfig{}), stop: stop, giant: scaled(50_000, 1_000_000)}
+	x.killers = dbtest.Pool(t, c.URL)
 	exec(t, dbtest.Connect(t, c.URL), tortureSchema)
 	feed(t, x.d, x.hub)
 	dbtest.Eventually(t, "the feed follows the log", func() bool { return x.d.Ready() == nil })

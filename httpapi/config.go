@@ -54,6 +54,9 @@ type Config struct {
 
 	// MaxBody bounds the body of a push, in bytes; default 16 MiB.
 	MaxBody int64
+	// MaxPayload bounds an event's payload, in bytes: a larger one would be
+	// delivered as null; default 1 MiB.
+	MaxPayload int
 	// MaxList bounds the events of a push; default 100,000.
 	MaxList int
 	// MaxPushing bounds the bytes of all bodies that are being taken at once,
@@ -114,6 +117,7 @@ func (c Config) complete() (Config, error) {
 	}
 	problems = append(problems,
 		orDefault(&c.MaxBody, 16<<20, "max body"),
+		orDefault(&c.MaxPayload, 1<<20, "max payload"),
 		orDefault(&c.MaxList, 100_000, "max list"),
 		orDefault(&c.MaxPushing, max(64<<20, c.MaxBody), "max pushing"),
 		orDefault(&c.MaxMessage, 64<<10, "max message"),

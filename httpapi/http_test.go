@@ -226,7 +226,12 @@ func TestHTTP_StoreFailures(t *testing.T) {
 			}
 		}
 	}
-	status, _, text := s.request("POST", "/push_events", `[]`, asJSON)
+	s.store.setFault(fmt.Errorf("commit: %w", notifier.ErrOutcomeUnknown))
+	status, _, text := s.request("POST", "/push_events", list, asJSON)
+	if status != 503 || strings.Contains(text, "nothing was stored") || !strings.Contains(text, "Idempotency-Key") {
+		t.Errorf("what nobody knows is told as %d %q", status, text)
+	}
+	status, _, text = s.request("POST", "/push_events", `[]`, asJSON)
 	if status != 200 {
 		t.Errorf("nothing to store, and yet %d %q", status, text)
 	}
@@ -286,3 +291,18 @@ type blank struct{}
 var blanks = bytes.Repeat([]byte(" "), 64<<10)
 
 func (blank) Read(p []byte) (int, error) { return copy(p, blanks), nil }
+
+// What would be delivered as null is not taken.
+func TestHTTP_PayloadThatWouldNotBeDelivered(t *testing.T) {
+	t.Parallel()
+	s := setup(t, func(c *httpapi.Config) { c.MaxPayload = 10 })
+	for payload, want := range map[string]int{`"12345678"`: 200, `"123456789"`: 413} {
+		list := fmt.Sprintf(`[{"accessid":"c","created_at":1,"payload":1},{"accessid":"c","created_at":1,"payload":%s}]`, payload)
+		if status, _, text := s.request("POST", "/push_events", list, asJSON); status != want {
+			t.Errorf("%s: %d %q, want %d", payload, status, text, want)
+		}
+	}
+	if n := len(s.store.published()); n != 1 {
+		t.Errorf("%d publications are stored", n)
+	}
+}

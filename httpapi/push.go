@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"strings"
 	"unicode/utf8"
+
+	"example.com/notifier/notifier"
 )
 
 // maxIdempotencyKey bounds a key in bytes: it is kept in an index.
@@ -34,6 +36,9 @@ func (s *Server) pushEvents(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	publication, err := parsePush(list, s.config.MaxList)
+	if err == nil {
+		err = s.checkPayloads(publication.Events)
+	}
 	if err != nil {
 		s.decline(w, err)
 		return
@@ -46,6 +51,17 @@ func (s *Server) pushEvents(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	answer(w, http.StatusOK, success)
+}
+
+// checkPayloads refuses what would reach its subscribers as null.
+func (s *Server) checkPayloads(events []notifier.Event) error {
+	for i := range events {
+		if size := len(events[i].Payload); size > s.config.MaxPayload {
+			return &refusal{http.StatusRequestEntityTooLarge,
+				fmt.Sprintf("the payload of event %d has %d bytes, the most is %d", i, size, s.config.MaxPayload)}
+		}
+	}
+	return nil
 }
 
 func idempotencyKey(headers []string) (string, error) {

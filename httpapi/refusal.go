@@ -64,5 +64,10 @@ func (s *Server) declineStore(ctx context.Context, w http.ResponseWriter, doing 
 	if ctx.Err() == nil {
 		s.config.Logger.Error("store failed", "doing", doing, "error", err)
 	}
+	if errors.Is(err, notifier.ErrOutcomeUnknown) {
+		refuse(w, http.StatusServiceUnavailable, "the connection to the event store broke: it is not known whether all was stored or nothing; "+
+			"only with an Idempotency-Key is it safe to try again")
+		return
+	}
 	refuse(w, http.StatusServiceUnavailable, "the event store can't take it now; nothing was stored, try again")
 }

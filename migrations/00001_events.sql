@@ -80,6 +80,7 @@ CREATE TABLE notifier.idempotency_keys (
     created_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
     PRIMARY KEY (principal, key)
 );
+CREATE INDEX idempotency_keys_created_at ON notifier.idempotency_keys (created_at);
 COMMENT ON TABLE notifier.idempotency_keys IS 'The keys of stored pushes: a push that is sent again stores nothing.';
 
 -- The doorbell. NOTIFY makes commits queue one behind another, so of the transactions that commit at one time only
@@ -198,6 +199,12 @@ $$;
 -- +goose StatementEnd
 COMMENT ON FUNCTION notifier.drop_user(text, text) IS 'Orders every server to close the connections of a user.';
 
+-- A migration that takes away what older servers need replaces this by its own number: then they refuse to start.
+CREATE FUNCTION notifier.oldest_server() RETURNS bigint
+LANGUAGE sql IMMUTABLE
+AS 'SELECT 1::bigint';
+COMMENT ON FUNCTION notifier.oldest_server() IS 'The newest migration that a server must know to work with this schema.';
+
 REVOKE ALL ON SCHEMA notifier FROM PUBLIC;
 REVOKE ALL ON ALL TABLES IN SCHEMA notifier FROM PUBLIC;
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA notifier FROM PUBLIC;
@@ -214,13 +221,15 @@ GRANT EXECUTE ON FUNCTION notifier.publish(text, text, text, json, text, text, j
 
 GRANT SELECT, DELETE ON notifier.events TO notifier_server;
 GRANT SELECT, INSERT, DELETE ON notifier.positions, notifier.idempotency_keys TO notifier_server;
-GRANT EXECUTE ON FUNCTION notifier.try_tail(), notifier.drop_user(text, text) TO notifier_server;
+GRANT EXECUTE ON FUNCTION notifier.try_tail(), notifier.drop_user(text, text), notifier.oldest_server()
+    TO notifier_server;
 GRANT SELECT ON notifier.goose_db_version TO notifier_server;
 
 -- +goose Down
 
 DROP FUNCTION notifier.drop_user(text, text);
 DROP FUNCTION notifier.publish(text, text, text, json, text, text, json, text, timestamptz);
+DROP FUNCTION notifier.oldest_server();
 DROP FUNCTION notifier.try_tail();
 DROP TABLE notifier.idempotency_keys;
 DROP TABLE notifier.positions;

@@ -190,6 +190,8 @@ func (h *Hub) leaveLocked(s *Subscriber) {
 // Users returns every user with a subscriber here once, sorted.
 func (h *Hub) Users() []string {
 	h.mu.Lock()
-	defer h.mu.Unlock()
-	return slices.Sorted(maps.Keys(h.users))
+	users := slices.Collect(maps.Keys(h.users))
+	h.mu.Unlock()
+	slices.Sort(users)
+	return users
 }

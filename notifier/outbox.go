@@ -139,7 +139,7 @@ func (o *Outbox) Finish(last []byte) {
 func (o *Outbox) Hold() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.held = true
+	o.held = !o.ended // the last frame is not to be held back
 }
 
 // Release lets events go again.

@@ -108,6 +108,18 @@ func TestOutbox_HeldEventsWaitForTheReplay(t *testing.T) {
 	}
 }
 
+// A replay that begins while the connection is being ended must not hold the
+// close frame back.
+func TestOutbox_HoldAfterTheEndHoldsNothing(t *testing.T) {
+	t.Parallel()
+	var o notifier.Outbox
+	o.Finish([]byte("bye"))
+	o.Hold()
+	if got := drain(&o, 9); got != "bye" {
+		t.Errorf("wrote %q", got)
+	}
+}
+
 func TestOutbox_WaitReplies(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -20,3 +20,7 @@ type Publication struct {
 // for what it holds, such as a text with a NUL character. The same publication
 // will be refused again; any other error may pass.
 var ErrUnstorable = errors.New("cannot be stored")
+
+// ErrOutcomeUnknown is wrapped by the error of a store whose connection broke
+// while the commit was under way, if it could not find out how that ended.
+var ErrOutcomeUnknown = errors.New("whether the events were stored is unknown")

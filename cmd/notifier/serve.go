@@ -73,7 +73,8 @@ func serve(ctx context.Context, c serveConfig, logger *slog.Logger) error {
 	return s.run(ctx, func() {})
 }
 
-// checkSchema refuses a schema that is older than this binary needs.
+// checkSchema refuses a schema that is older than this binary needs, and one
+// that has left binaries of its age behind.
 func checkSchema(ctx context.Context, database *db.DB) error {
 	version, err := database.SchemaVersion(ctx)
 	if err != nil {
@@ -82,6 +83,14 @@ func checkSchema(ctx context.Context, database *db.DB) error {
 	if needed := migrations.Required(); version < needed {
 		return fmt.Errorf("the database's schema has version %d, this notifier needs %d: "+
 			"run 'notifier migrate up', or 'notifier serve --migrate'", version, needed)
+	}
+	oldest, err := database.OldestServer(ctx)
+	if err != nil {
+		return err
+	}
+	if known := migrations.Required(); known < oldest {
+		return fmt.Errorf("the database's schema is for newer servers: it needs one that knows version %d, "+
+			"this notifier knows %d: install a newer notifier", oldest, known)
 	}
 	return nil
 }

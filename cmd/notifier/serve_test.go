@@ -214,3 +214,19 @@ func dropRole(t *testing.T, database, role string) {
 		}
 	}
 }
+
+// TestServe_RefusesASchemaForNewerServers is how a later release that takes
+// something away keeps this one from running on it.
+func TestServe_RefusesASchemaForNewerServers(t *testing.T) {
+	t.Parallel()
+	url := dbtest.New(t)
+	conn := dbtest.Connect(t, url)
+	if _, err := conn.Exec(t.Context(), `CREATE OR REPLACE FUNCTION notifier.oldest_server() RETURNS bigint
+		LANGUAGE sql IMMUTABLE AS 'SELECT 999::bigint'`); err != nil {
+		t.Fatal(err)
+	}
+	code, _, err := run(t, []string{"NOTIFIER_DATABASE_URL=" + url}, "serve", "--anonymous")
+	if code != exitFailed || !strings.Contains(err, "install a newer notifier") {
+		t.Errorf("code %d, %s", code, err)
+	}
+}

@@ -48,6 +48,7 @@ func openServer(ctx context.Context, c serverConfig, logger *slog.Logger) (_ *se
 		Changes: s.database.AccessChanges,
 		Report:  reportPolicy(logger),
 	})
+	c.http.MaxPayload = c.db.MaxPayload
 	c.http.Hub, c.http.Store, c.http.Ready, c.http.Logger = s.hub, s.database, s.database.Ready, logger
 	if c.tokens.given() {
 		config := c.tokens.config()
