@@ -1,10 +1,7 @@
 package httpapi_test
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -188,27 +185,6 @@ func TestAirlay_AnswersInTheOrderOfTheChecks(t *testing.T) {
 		client.say("attach", "issueUpdate", "1") // the connection goes on
 		client.expect(opText, airlayNoToken)
 		_ = client.Close()
-	}
-}
-
-// The words are the document's; where it contradicts itself, its example's.
-func TestAirlay_WordsOfTheDocument(t *testing.T) {
-	t.Parallel()
-	text, err := os.ReadFile("testdata/airlay.txt")
-	if errors.Is(err, os.ErrNotExist) {
-		t.Skip("the document is not part of the project")
-	}
-	for _, answer := range []string{airlayNoToken, airlayInvalid, airlayNoUser, airlayDenied} {
-		var a struct {
-			Message string
-			Code    int
-		}
-		if err := json.Unmarshal([]byte(answer), &a); err != nil {
-			t.Fatal(err)
-		}
-		if want := fmt.Sprintf("* %d - %s", a.Code, a.Message); !strings.Contains(string(text), want) {
-			t.Errorf("the document has no %q", want)
-		}
 	}
 }
 
