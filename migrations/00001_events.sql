@@ -89,6 +89,9 @@ COMMENT ON TABLE notifier.idempotency_keys IS 'The keys of stored pushes: a push
 -- The tail comes first. With the gate first, a silent transaction could be between the two locks while the ringer
 -- ends and the reader finds the tail free: nobody would look again. Without the tail (a reader is just looking at it)
 -- a transaction rings, and leaves the gate alone: whoever has the gate has the tail too.
+-- There is a gate for each twentieth of a second of a minute. A transaction may keep the one it got for long (it has
+-- set its constraints immediate, or waits after its doorbell): with a single gate all others would be silent for as
+-- long, and the reader, whom nobody wakes, would find them by its slow poll only.
 -- Here and in first_in_transaction everything is qualified, the operators too, in place of SET search_path, which
 -- would cost each commit 14,000 instructions more; and only pg_catalog is named, because the committing role need not
 -- have any right on the schema (it may write through a view). There is no EXCEPTION block: it would cost each commit
@@ -99,7 +102,9 @@ CREATE FUNCTION notifier.ring() RETURNS trigger
 LANGUAGE plpgsql AS $$
 BEGIN
     IF (CASE WHEN pg_catalog.pg_try_advisory_xact_lock_shared(1853059945, 1)
-             THEN pg_catalog.pg_try_advisory_xact_lock(1853059945, 2)
+             THEN pg_catalog.pg_try_advisory_xact_lock(1853059945, 2 OPERATOR(pg_catalog.+)
+                 (pg_catalog.date_part('milliseconds', pg_catalog.clock_timestamp())::pg_catalog.int4
+                     OPERATOR(pg_catalog./) 50))
              ELSE true END)
     THEN
         -- A full queue would fail the commit: well before that, stay silent. The readers' poll finds the rows.
@@ -142,14 +147,16 @@ CREATE CONSTRAINT TRIGGER doorbell
 
 -- For the reader: false means that a transaction is in flight that was silent, or made others silent: after the next
 -- read, look again. Call it in a transaction of its own, ended at once, before the one that reads. It asks for the
--- gate too, because Postgres gives a transaction's locks back one by one: a ringer that has given back the tail, and
--- not yet the gate, still silences others. The numbers of the locks are in this file only (1853059945 is "noti").
+-- present gate too, because Postgres gives a transaction's locks back one by one: a ringer that has given back the
+-- tail, and not yet the gate, still silences others. The numbers of the locks are in this file only (1853059945 is "noti").
 CREATE FUNCTION notifier.try_tail() RETURNS boolean
 LANGUAGE sql
 AS $$
     SELECT CASE
         WHEN pg_catalog.pg_try_advisory_xact_lock(1853059945, 1)
-        THEN pg_catalog.pg_try_advisory_xact_lock(1853059945, 2)
+        THEN pg_catalog.pg_try_advisory_xact_lock(1853059945, 2 OPERATOR(pg_catalog.+)
+            (pg_catalog.date_part('milliseconds', pg_catalog.clock_timestamp())::pg_catalog.int4
+                OPERATOR(pg_catalog./) 50))
         ELSE false
     END
 $$;
