@@ -1,12 +1,14 @@
 package embedded
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 // ErrInUse is wrapped by every refusal to touch a cluster that somebody else runs.
@@ -26,7 +28,7 @@ func lockDir(dir string) (*dirLock, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open cluster lock: %w", err)
 	}
-	if err := tryLock(f); err != nil {
+	if err := insist(func() error { return tryLock(f) }); err != nil {
 		holder, _ := io.ReadAll(io.LimitReader(f, 32))
 		f.Close()
 		if errors.Is(err, errLocked) {
@@ -36,6 +38,19 @@ func lockDir(dir string) (*dirLock, error) {
 	}
 	l := &dirLock{file: f}
 	return l, l.sign()
+}
+
+// lockPatience is how long a lock may outlive its holder: a server that the holder
+// was starting when it was killed shares it up to its exec.
+const lockPatience = time.Second
+
+// insist tries again for a moment while the lock is taken.
+func insist(try func() error) error {
+	err := try()
+	for begun := time.Now(); errors.Is(err, errLocked) && time.Since(begun) < lockPatience; err = try() {
+		pause(context.Background())
+	}
+	return err
 }
 
 // sign leaves our process id for the message another process gives.
@@ -48,7 +63,10 @@ func (l *dirLock) sign() error {
 }
 
 // release lets the next process in; the file stays, since removing it would let two in.
-func (l *dirLock) release() { l.file.Close() }
+func (l *dirLock) release() {
+	unlock(l.file)
+	l.file.Close()
+}
 
 func orUnknown(s string) string {
 	if s = strings.TrimSpace(s); s == "" {

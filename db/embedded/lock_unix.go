@@ -15,3 +15,7 @@ func tryLock(f *os.File) error {
 	}
 	return err
 }
+
+// unlock drops the lock also for a process that is just being started: between
+// fork and exec it shares the open file, which closing alone would leave locked.
+func unlock(f *os.File) { _ = syscall.Flock(int(f.Fd()), syscall.LOCK_UN) } // closing follows
