@@ -3,8 +3,6 @@ package httpapi_test
 import (
 	"errors"
 	"fmt"
-	"net"
-	"net/http"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -38,12 +36,15 @@ func TestAirlay_MatchesExactly(t *testing.T) {
 	s := airlaySystem(t, d)
 	c := s.airlay(airlayToken(t, airlayUser, time.Hour))
 	for _, id := range []string{"a", "A", " a", "*", "a.b", `"\`, "<ü>", "\u2028", "1,2"} {
-		c.text(strings.ReplaceAll(airlayRequest(c.token, "attach", "issueUpdate", "ID"), "ID", jsonText(id)))
+		request := func(action string) string {
+			return fmt.Sprintf(`{"auth":%q,"action":%q,"event":{"type":"issueUpdate","id":"%s"}}`, c.token, action, jsonText(id))
+		}
+		c.text(request("attach"))
 		c.expect(opText, airlayOK)
 		d.publish(t, about("issueUpdate", id+"x", ""), about("issueupdate", id, ""), about("notification", id, ""), about("issueUpdate", "", ""))
 		d.publish(t, about("issueUpdate", id, ""))
 		c.expect(opText, `{"type":"issueUpdate","id":"`+jsonText(id)+`","data":[]}`)
-		c.text(strings.ReplaceAll(airlayRequest(c.token, "detach", "issueUpdate", "ID"), "ID", jsonText(id)))
+		c.text(request("detach"))
 		c.expect(opText, airlayOK)
 	}
 	c.silent()
@@ -255,14 +256,7 @@ func TestAirlay_PolicyOutOfOrder(t *testing.T) {
 // dialAirlay opens a connection over a pipe.
 func (p *pipes) dialAirlay(s *system, token string) *airlayClient {
 	s.t.Helper()
-	mine, theirs := net.Pipe()
-	p.dialed <- theirs
-	c, status := s.upgrade(mine, "/ws")
-	if status != http.StatusSwitchingProtocols {
-		s.t.Fatalf("status %d", status)
-	}
-	_ = mine.SetDeadline(time.Time{})
-	return &airlayClient{c, token}
+	return &airlayClient{p.dialWith(s, "/ws"), token}
 }
 
 // onAirlaysTime is a server for airlay's tokens on fake time.

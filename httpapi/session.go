@@ -3,6 +3,7 @@ package httpapi
 import (
 	"context"
 	"errors"
+	"time"
 
 	"example.com/notifier/notifier"
 )
@@ -78,13 +79,19 @@ func (c *conn) carryOut(cmd command) (begin func(), err error) {
 }
 
 // identify returns who sends a command: whose token it shows, or else whose the
-// handshake did.
+// handshake did, which may have expired since.
 func (c *conn) identify(cmd command) (caller, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), admitTimeout)
 	defer cancel()
 	switch {
 	case cmd.token != "":
-		return c.server.verify(ctx, cmd.token)
+		who, err := c.server.verify(ctx, cmd.token)
+		if err == nil && !c.caller.open && who.User == c.caller.User && who.Expires.After(c.caller.Expires) {
+			c.caller = who // in place of the older one
+		}
+		return who, err
+	case c.caller.Expired(time.Now()):
+		return caller{}, errBadToken
 	case c.caller.User != "":
 		return c.caller, nil
 	}

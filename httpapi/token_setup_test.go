@@ -1,6 +1,7 @@
 package httpapi_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/rand"
@@ -10,8 +11,11 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
+	"io"
 	"log/slog"
 	"maps"
+	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"sync"
@@ -209,4 +213,42 @@ func (s *spoken) String() string {
 
 func (s *spoken) listen(c *httpapi.Config) {
 	c.Logger = slog.New(slog.NewTextHandler(s, &slog.HandlerOptions{Level: slog.LevelDebug, AddSource: true}))
+}
+
+// exchange sends bytes over a connection of their own and returns the answer.
+func (s *system) exchange(request string) *http.Response {
+	s.t.Helper()
+	conn, err := net.Dial("tcp", s.addr)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(patience))
+	go func() { _, _ = io.WriteString(conn, request) }() // ends with the connection: the server may not read it all
+	answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		s.t.Fatalf("%s: %v", short(request), err)
+	}
+	defer answer.Body.Close()
+	_, _ = io.Copy(io.Discard, answer.Body) // what it says is of no matter
+	return answer
+}
+
+// handshake opens a WebSocket, or returns why not.
+func (s *system) handshake(path string, headers ...string) (*http.Response, *client) {
+	s.t.Helper()
+	conn, err := net.Dial("tcp", s.addr)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { _ = conn.Close() })
+	_ = conn.SetDeadline(time.Now().Add(patience))
+	c := newClient(s.t, conn)
+	request := upgradeRequest(path, append(headers, "Host: "+s.addr)...)
+	go func() { _, _ = io.WriteString(conn, request) }() // ends with the connection: the server may not read it all
+	answer, err := http.ReadResponse(c.in, nil)
+	if err != nil {
+		s.t.Fatalf("%s: %v", short(request), err)
+	}
+	return answer, c
 }
