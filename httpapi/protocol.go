@@ -12,6 +12,9 @@ import (
 // encoder by which the core shares frames.
 type codec interface {
 	notifier.Encoder
+	// binary reports whether a binary message is one like any other. If not, it
+	// is ignored.
+	binary() bool
 	// decode reads a message. An error means that it can't be understood at
 	// all; what is wrong with its content goes into the command's fault.
 	decode(message []byte) (command, error)
@@ -49,7 +52,8 @@ type command struct {
 	shown bool
 	// user is whom the client says it acts for; "": whoever it is.
 	user string
-	// wanted makes the filter, given the user it is for.
+	// wanted makes the filter, given the user it is for; nil: nothing can be
+	// what the client asks for.
 	wanted func(user string) notifier.Filter
 	// about is the object whose dataset decides whether the subscription is
 	// granted; nil: the dataset of each event decides.
@@ -72,6 +76,7 @@ var (
 	errNoUser      = errors.New("unknown user")
 	errNotYou      = errors.New("not this token's user")
 	errNoAccess    = errors.New("no access")
+	errTooMuch     = errors.New("too many subscriptions")
 	errUnavailable = errors.New("not available now")
 	// errRevoked and errExpired end subscriptions that were granted before.
 	errRevoked = errors.New("access was revoked")

@@ -11,7 +11,8 @@ import (
 // subscription is one of a connection's.
 type subscription struct {
 	*notifier.Subscription
-	user string // on whose token it rests
+	user   string // on whose token it rests
+	weight int    // what it takes of Config.MaxSubscriptions
 }
 
 // receive does what a message asks for, and answers it before the next is read.
@@ -44,8 +45,11 @@ func (c *conn) receive(message []byte) {
 }
 
 func endingOf(err error) notifier.Ending {
-	if errors.Is(err, errNotUnderstood) {
+	switch {
+	case errors.Is(err, errNotUnderstood):
 		return notifier.EndedByProtocol
+	case errors.Is(err, errTooMuch):
+		return notifier.EndedByLimit
 	}
 	return notifier.EndedByAccess
 }
@@ -72,7 +76,7 @@ func (c *conn) carryOut(cmd command) (begin func(), err error) {
 		return nil, err
 	}
 	c.renew(who)
-	if cmd.action != subscribe {
+	if cmd.action != subscribe || cmd.wanted == nil {
 		return nil, c.withdraw(cmd, who)
 	}
 	return c.subscribe(cmd, who)
@@ -107,8 +111,7 @@ func (c *conn) withdraw(cmd command, who caller) error {
 		return cmd.fault
 	}
 	c.mu.Lock()
-	sub := c.subscriptions[cmd.name]
-	delete(c.subscriptions, cmd.name)
+	sub := c.takeLocked(cmd.name)
 	c.mu.Unlock()
 	if sub != nil {
 		c.server.config.Hub.Unsubscribe(sub.Subscription)
@@ -150,6 +153,10 @@ func (c *conn) trySubscribe(cmd command, who caller) (begin func(), err error) {
 		permit.Scope = &notifier.Question{User: who.User, Type: cmd.about.eventType, Dataset: *admission.Dataset, HasDataset: true}
 	}
 	filter := cmd.wanted(user)
+	weight := weigh(cmd.name, &filter)
+	if !c.hasRoom(cmd.name, weight) {
+		return nil, errTooMuch
+	}
 	c.join(cmd.user)
 	release := c.hold()
 	viewer := notifier.Viewer{User: user, Admin: who.unrestricted()}
@@ -157,7 +164,7 @@ func (c *conn) trySubscribe(cmd command, who caller) (begin func(), err error) {
 	if err != nil {
 		return release, err
 	}
-	sub := &subscription{joined, who.User}
+	sub := &subscription{joined, who.User, weight}
 	if !c.record(cmd.name, sub) {
 		return release, errNoAccess
 	}
@@ -199,16 +206,51 @@ func (c *conn) record(name string, sub *subscription) bool {
 		c.mu.Unlock()
 		return false
 	}
-	older := c.subscriptions[name]
+	older := c.takeLocked(name)
 	if c.subscriptions == nil {
 		c.subscriptions = make(map[string]*subscription, 1)
 	}
 	c.subscriptions[name] = sub
+	c.weight += sub.weight
 	c.mu.Unlock()
 	if older != nil {
 		c.server.config.Hub.Unsubscribe(older.Subscription)
 	}
 	return true
+}
+
+// takeLocked takes a subscription off the record and returns it; nil: there is
+// none of that name.
+func (c *conn) takeLocked(name string) *subscription {
+	sub := c.subscriptions[name]
+	if sub != nil {
+		delete(c.subscriptions, name)
+		c.weight -= sub.weight
+	}
+	return sub
+}
+
+// hasRoom reports whether the connection may have a subscription of that weight
+// besides its others, in place of one of the same name. Others only get fewer
+// until it is recorded, as the caller is the connection's reader.
+func (c *conn) hasRoom(name string, weight int) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	held := c.weight
+	if older := c.subscriptions[name]; older != nil {
+		held -= older.weight
+	}
+	return held+weight <= c.server.config.MaxSubscriptions
+}
+
+// nameUnit is how many bytes of a name count as one subscription: about as many
+// as one with an id of usual size has.
+const nameUnit = 64
+
+// weigh says how many subscriptions one counts for: a filter that lists values
+// has an entry for each in the hub's index, and a name may be long.
+func weigh(name string, f *notifier.Filter) int {
+	return max(1, len(f.Types), len(f.Actions), len(f.Keys), (len(name)+nameUnit-1)/nameUnit)
 }
 
 // Revoke tells the client that a subscription has ended.
@@ -225,7 +267,7 @@ func (c *conn) forget(ended *notifier.Subscription) bool {
 	defer c.mu.Unlock()
 	for name, sub := range c.subscriptions {
 		if sub.Subscription == ended {
-			delete(c.subscriptions, name)
+			c.takeLocked(name)
 			return true
 		}
 	}
