@@ -24,8 +24,12 @@ type conn struct {
 	server *Server
 	codec  codec
 	caller caller // who shook hands; nobody, if no token was shown
-	wire   *wire
-	socket socket
+	// admitted says that the handshake was all that the client has to show: it
+	// need not say soon what it wants, and the connection lasts as long as the
+	// caller does.
+	admitted bool
+	wire     *wire
+	socket   socket
 
 	born       int // tick of the heartbeat
 	pings      uint32
@@ -51,6 +55,10 @@ func (c *conn) run(ws *websocket.Conn) {
 	defer c.server.connections.release()
 	if !c.server.connections.add(c) {
 		c.End(notifier.EndedByShutdown)
+	}
+	if c.admitted {
+		c.join(c.caller.User)
+		c.renew(c.caller)
 	}
 	ws.SetReadLimit(c.server.config.MaxMessage)
 	err := c.read(ws)

@@ -39,7 +39,7 @@ func (c *conn) renew(who caller) {
 }
 
 // expire ends what rests on a user's tokens, unless a newer one came in this
-// moment.
+// moment. Of an admitted client that is all there is.
 func (c *conn) expire(user string) {
 	c.mu.Lock()
 	held := c.leases[user]
@@ -59,7 +59,7 @@ func (c *conn) expire(user string) {
 	for _, sub := range ended {
 		c.server.config.Hub.Unsubscribe(sub.Subscription)
 	}
-	if len(ended) > 0 {
+	if len(ended) > 0 || c.admitted {
 		c.tellLoss(errExpired)
 	}
 }

