@@ -24,7 +24,8 @@ func (s *Server) postDRPEvent(w http.ResponseWriter, r *http.Request) {
 		refuseDRP(w, r, s.refusalTo(err))
 		return
 	}
-	publication := notifier.Publication{Events: []notifier.Event{e}, Principal: "user:" + requester(r)}
+	e.Principal = "user:" + requester(r)
+	publication := notifier.Publication{Events: []notifier.Event{e}, Principal: requester(r)}
 	if err := s.config.Store.Publish(r.Context(), publication); err != nil {
 		refuseDRP(w, r, s.storeRefusal(r.Context(), "publish", err))
 		return
