@@ -33,5 +33,5 @@ func drpValues(part string) []string {
 		values[i] = strings.TrimSpace(escapes.Replace(value))
 	}
 	slices.Sort(values)
-	return slices.Clip(slices.Compact(values))
+	return slices.Clone(slices.Compact(values)) // without the room of those that were left out
 }
