@@ -100,8 +100,10 @@ func (t topic) with(part shape, value string) topic {
 	return t
 }
 
-func (x *index) add(s *Subscription) {
-	for _, t := range s.filter.topics() {
+// add keeps a subscription under the topics of its filter.
+func (x *index) add(s *Subscription, topics []topic) {
+	s.entries = make([]entry, 0, len(topics))
+	for _, t := range topics {
 		b := x.buckets[t]
 		if b == nil {
 			b = &bucket{}
