@@ -93,7 +93,7 @@ func start(t *testing.T, c db.Config, adjust ...func(*instance)) *instance {
 	}
 	t.Cleanup(d.Close)
 	i := &instance{db: d}
-	i.Hub = notifier.NewHub(notifier.AccessConfig{Policy: d, Changes: d.AccessChanges})
+	i.Hub = notifier.NewHub(notifier.AccessConfig{Policy: d, Changes: d.AccessChanges, Accounts: d.AccountGenerations})
 	for _, change := range adjust {
 		change(i)
 	}
