@@ -28,6 +28,7 @@ type conn struct {
 	// need not say soon what it wants, and the connection lasts as long as the
 	// caller does.
 	admitted bool
+	peer     peer
 	wire     *wire
 	socket   socket
 
@@ -44,10 +45,10 @@ type conn struct {
 	subscriber *notifier.Subscriber
 	// subscriptions are those that are in force, by the codec's names.
 	subscriptions map[string]*subscription
-	weight        int                    // of all of them
-	revoked       *notifier.Subscription // ended by the hub before it was recorded
-	leases        map[string]*lease      // by the user whose tokens were shown
-	stopReplay    context.CancelFunc     // nil: none runs
+	weight        int                              // of all of them
+	revoked       map[*notifier.Subscription]error // ended by the hub before they were recorded, and why
+	leases        map[string]*lease                // by the user whose tokens were shown
+	stopReplay    context.CancelFunc               // nil: none runs
 }
 
 // run serves the connection from its first byte to its last.

@@ -64,8 +64,3 @@ func callerIn(ctx context.Context) (who caller, known bool) {
 	who, known = ctx.Value(callerKey{}).(caller)
 	return who, known
 }
-
-// withCaller returns the request of a known caller.
-func withCaller(r *http.Request, who caller) *http.Request {
-	return r.WithContext(context.WithValue(r.Context(), callerKey{}, who))
-}

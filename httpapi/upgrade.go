@@ -25,19 +25,17 @@ func (s *Server) upgrade(codec codec) http.HandlerFunc {
 			refuse(w, http.StatusServiceUnavailable, "starting: try again") // a subscription would not know where live begins
 			return
 		}
-		who, admitted := callerIn(r.Context())
-		if !admitted {
-			var err error
-			if who, err = s.authenticate(r); errors.Is(err, errBadToken) { // with none, a message may bring one
-				unauthorized(w, err)
-				return
-			}
+		who, err := s.authenticate(r)
+		if err != nil && !errors.Is(err, errNoToken) { // with none, a message may bring one
+			unauthorized(w, err)
+			return
 		}
 		if err := s.connections.reserve(); err != nil {
 			refuse(w, http.StatusServiceUnavailable, err.Error())
 			return
 		}
-		c := &conn{server: s, codec: codec, caller: who, admitted: admitted}
+		_, admitted := callerIn(r.Context())
+		c := &conn{server: s, codec: codec, caller: who, admitted: admitted, peer: peerOf(r)}
 		ws, err := websocket.Accept(&hijacker{w, c}, r, &websocket.AcceptOptions{
 			InsecureSkipVerify: true, // the guard has checked the Origin
 			CompressionMode:    websocket.CompressionDisabled,
