@@ -68,7 +68,7 @@ func TestDRP_Credentials(t *testing.T) {
 		"no token":                     {"", []string{bearer("x")}, 403},
 		"expired in the query":         {"?token=" + expired, nil, 403},
 		"unknown user":                 {"", []string{basic("nobody:" + good)}, 403},
-		"unknown user in the query":    {"?token=nobody:" + good, nil, 403},
+		"unknown user in the query":    {"?token=nobody_else:" + good, nil, 403},
 		"a colon in the header":        {"", []string{bearer("alice:" + good)}, 403},
 	} {
 		t.Run(name, func(t *testing.T) {

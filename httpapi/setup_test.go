@@ -36,6 +36,7 @@ type store struct {
 	replaying    func(page int) // called, unlocked, before each page of a replay
 	pageSize     int            // of a replay; 0: all in one page
 	accounts     map[string]notifier.Credentials
+	sessions     map[notifier.Account]time.Time
 }
 
 func position(xmax uint64) notifier.Position {
@@ -88,6 +89,29 @@ func (s *store) AccountGenerations(_ context.Context, users []string) (map[strin
 		}
 	}
 	return found, position(asOf), s.fault
+}
+
+// ExtendSession remembers the latest end.
+func (s *store) ExtendSession(_ context.Context, account notifier.Account, until time.Time) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.sessions == nil {
+		s.sessions = map[notifier.Account]time.Time{}
+	}
+	if until.After(s.sessions[account]) {
+		s.sessions[account] = until
+	}
+	return s.fault
+}
+
+// SessionEnd returns it for an account that is what it was.
+func (s *store) SessionEnd(_ context.Context, account notifier.Account) (time.Time, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c := s.accounts[account.User]; c.Disabled || c.Generation != account.Generation {
+		return time.Time{}, s.fault
+	}
+	return s.sessions[account], s.fault
 }
 
 // setAccount makes or changes what a user logs in to.
