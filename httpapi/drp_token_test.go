@@ -47,11 +47,15 @@ func TestDRP_TokenForAPassword(t *testing.T) {
 		first := s.fetches(user, "", basicAuth(user, rightPassword))
 		second := s.fetches(user, "?ttl=7200", bearer(first))
 		ways := map[string]func(path string) (string, []string){
-			"bearer":            func(path string) (string, []string) { return path, []string{bearer(second)} },
-			"basic":             func(path string) (string, []string) { return path, []string{basicAuth(user, rightPassword)} },
-			"token in query":    func(path string) (string, []string) { return path + "?token=" + second, nil },
-			"password in query": func(path string) (string, []string) { return path + "?token=" + url.QueryEscape(user+":"+rightPassword), nil },
-			"document's query":  func(path string) (string, []string) { return path + "?Token=" + url.QueryEscape(user+":"+rightPassword), nil },
+			"bearer":         func(path string) (string, []string) { return path, []string{bearer(second)} },
+			"basic":          func(path string) (string, []string) { return path, []string{basicAuth(user, rightPassword)} },
+			"token in query": func(path string) (string, []string) { return path + "?token=" + second, nil },
+			"password in query": func(path string) (string, []string) {
+				return path + "?token=" + url.QueryEscape(user+":"+rightPassword), nil
+			},
+			"document's query": func(path string) (string, []string) {
+				return path + "?Token=" + url.QueryEscape(user+":"+rightPassword), nil
+			},
 		}
 		for name, way := range ways {
 			path, headers := way(drpPath)
