@@ -24,6 +24,7 @@ type conn struct {
 	server *Server
 	codec  codec
 	caller caller // who shook hands; nobody, if no token was shown
+	peer   peer
 	wire   *wire
 	socket socket
 
@@ -40,9 +41,9 @@ type conn struct {
 	subscriber *notifier.Subscriber
 	// subscriptions are those that are in force, by the codec's names.
 	subscriptions map[string]*subscription
-	revoked       *notifier.Subscription // ended by the hub before it was recorded
-	leases        map[string]*lease      // by the user whose tokens were shown
-	stopReplay    context.CancelFunc     // nil: none runs
+	revoked       map[*notifier.Subscription]error // ended by the hub before they were recorded, and why
+	leases        map[string]*lease                // by the user whose tokens were shown
+	stopReplay    context.CancelFunc               // nil: none runs
 }
 
 // run serves the connection from its first byte to its last.

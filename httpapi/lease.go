@@ -48,17 +48,9 @@ func (c *conn) expire(user string) {
 		return
 	}
 	delete(c.leases, user)
-	var ended []*subscription
-	for name, sub := range c.subscriptions {
-		if sub.user == user {
-			delete(c.subscriptions, name)
-			ended = append(ended, sub)
-		}
-	}
+	ended := c.takeLocked(func(sub *subscription) bool { return sub.user == user })
 	c.mu.Unlock()
-	for _, sub := range ended {
-		c.server.config.Hub.Unsubscribe(sub.Subscription)
-	}
+	c.unsubscribe(ended)
 	if len(ended) > 0 {
 		c.tellLoss(errExpired)
 	}

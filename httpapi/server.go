@@ -14,6 +14,8 @@ import (
 type Server struct {
 	config      Config
 	connections *connections
+	logins      *auth.Logins
+	sessions    *auth.Signer
 	places      places // of replays
 	pushing     budget
 	handler     http.Handler
@@ -24,12 +26,15 @@ type Server struct {
 func New(c Config) (*Server, error) {
 	complete, err := c.complete()
 	guard, guardErr := newGuard(complete)
-	if err := errors.Join(err, guardErr); err != nil {
+	sessions, keyErr := auth.NewSigner(complete.SessionKey, nil)
+	if err := errors.Join(err, guardErr, keyErr); err != nil {
 		return nil, fmt.Errorf("configure the HTTP side: %w", err)
 	}
 	s := &Server{
 		config:      complete,
 		connections: newConnections(complete),
+		logins:      auth.NewLogins(auth.LoginConfig{}),
+		sessions:    sessions,
 		places:      newPlaces(complete.MaxReplays),
 		pushing:     newBudget(complete.MaxPushing),
 	}

@@ -12,6 +12,8 @@ import (
 type subscription struct {
 	*notifier.Subscription
 	user string // on whose token it rests
+	// account is what that user has logged in to; nil: a token of others.
+	account *notifier.Account
 }
 
 // receive does what a message asks for, and answers it before the next is read.
@@ -145,7 +147,7 @@ func (c *conn) trySubscribe(cmd command, who caller) (begin func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	permit := notifier.Permit{At: admission.At}
+	permit := notifier.Permit{At: admission.At, Account: who.account}
 	if cmd.about != nil && admission.Dataset != nil {
 		permit.Scope = &notifier.Question{User: who.User, Type: cmd.about.eventType, Dataset: *admission.Dataset, HasDataset: true}
 	}
@@ -157,9 +159,9 @@ func (c *conn) trySubscribe(cmd command, who caller) (begin func(), err error) {
 	if err != nil {
 		return release, err
 	}
-	sub := &subscription{joined, who.User}
-	if !c.record(cmd.name, sub) {
-		return release, errNoAccess
+	sub := &subscription{joined, who.User, who.account}
+	if lost, ok := c.record(cmd.name, sub); !ok {
+		return release, lost
 	}
 	if cmd.replay {
 		return func() { c.startReplay(sub, filter, point) }, nil // it releases when it is done
@@ -191,13 +193,14 @@ func (c *conn) join(user string) {
 }
 
 // record keeps a subscription by its name, in place of an older one. It returns
-// false if access to it was revoked in this moment.
-func (c *conn) record(name string, sub *subscription) bool {
+// false if the hub has ended it in this moment, and why.
+func (c *conn) record(name string, sub *subscription) (lost error, ok bool) {
 	c.mu.Lock()
-	if c.revoked == sub.Subscription {
-		c.revoked = nil
+	lost, ended := c.revoked[sub.Subscription]
+	c.revoked = nil // what else is in it was recorded, and withdrawn, before
+	if ended {
 		c.mu.Unlock()
-		return false
+		return lost, false
 	}
 	older := c.subscriptions[name]
 	if c.subscriptions == nil {
@@ -208,29 +211,59 @@ func (c *conn) record(name string, sub *subscription) bool {
 	if older != nil {
 		c.server.config.Hub.Unsubscribe(older.Subscription)
 	}
-	return true
+	return nil, true
 }
 
-// Revoke tells the client that a subscription has ended.
-func (c *conn) Revoke(ended *notifier.Subscription) {
-	if c.forget(ended) {
-		c.tellLoss(errRevoked)
+// Revoke tells the client that a subscription has ended. With an account, all
+// end that rest on it: the client is told once, as when a token expires.
+func (c *conn) Revoke(ended *notifier.Subscription, lost notifier.Loss) {
+	why := errRevoked
+	if lost == notifier.LostAccount {
+		why = errExpired
+	}
+	c.mu.Lock()
+	sub := c.forgetLocked(ended, why)
+	var others []*subscription
+	if sub != nil && lost == notifier.LostAccount {
+		others = c.takeLocked(func(other *subscription) bool { return other.account != nil && *other.account == *sub.account })
+	}
+	c.mu.Unlock()
+	c.unsubscribe(others)
+	if sub != nil {
+		c.tellLoss(why)
 	}
 }
 
-// forget drops a subscription that the hub has ended. If it is not recorded yet,
-// which happens at once, record will see that.
-func (c *conn) forget(ended *notifier.Subscription) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+// forgetLocked drops a subscription that the hub has ended and returns it. If it
+// is not recorded yet, which happens at once, record will see why.
+func (c *conn) forgetLocked(ended *notifier.Subscription, why error) *subscription {
+	found := c.takeLocked(func(sub *subscription) bool { return sub.Subscription == ended })
+	if len(found) > 0 {
+		return found[0]
+	}
+	if c.revoked == nil {
+		c.revoked = make(map[*notifier.Subscription]error, 1)
+	}
+	c.revoked[ended] = why
+	return nil
+}
+
+// takeLocked removes the subscriptions that are chosen from those recorded.
+func (c *conn) takeLocked(chosen func(*subscription) bool) (taken []*subscription) {
 	for name, sub := range c.subscriptions {
-		if sub.Subscription == ended {
+		if chosen(sub) {
 			delete(c.subscriptions, name)
-			return true
+			taken = append(taken, sub)
 		}
 	}
-	c.revoked = ended
-	return false
+	return taken
+}
+
+// unsubscribe has the hub forget subscriptions that were taken.
+func (c *conn) unsubscribe(taken []*subscription) {
+	for _, sub := range taken {
+		c.server.config.Hub.Unsubscribe(sub.Subscription)
+	}
 }
 
 // tellLoss tells the client why subscriptions have ended; where the protocol has
