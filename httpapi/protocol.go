@@ -15,9 +15,9 @@ type codec interface {
 	// decode reads a message. An error means that it can't be understood at
 	// all; what is wrong with its content goes into the command's fault.
 	decode(message []byte) (command, error)
-	// reply returns the frame that answers a message, given what decode or
-	// carrying the command out failed with; nil: none.
-	reply(cmd command, err error) []byte
+	// reply returns the frame that answers a message, given what carrying the
+	// command out has yielded, or what that or decode failed with; nil: none.
+	reply(cmd command, got result, err error) []byte
 	// ends reports whether a connection ends over such a failure.
 	ends(err error) bool
 	// once reports whether a client subscribes once and for all: what it says
@@ -25,6 +25,7 @@ type codec interface {
 	once() bool
 	// lost returns the frame that tells a client that some of its
 	// subscriptions have ended, because of errRevoked or errExpired; nil: none.
+	// Without one, the connection ends over an expired token if ends says so.
 	lost(err error) []byte
 }
 
@@ -40,25 +41,40 @@ const (
 // command is what a client asks for.
 type command struct {
 	action action
-	// name tells the subscriptions of one connection apart: there is one of
-	// each name.
-	name string
+	// wants are the subscriptions to begin or to end.
+	wants []want
 	// token is what the message itself shows; shown says whether it has a
 	// place for one, even an empty one.
 	token string
 	shown bool
 	// user is whom the client says it acts for; "": whoever it is.
 	user string
-	// wanted makes the filter, given the user it is for.
-	wanted func(user string) notifier.Filter
 	// about is the object whose dataset decides whether the subscription is
 	// granted; nil: the dataset of each event decides.
 	about *object
-	// replay asks for what is stored, too.
+	// replay asks for what is stored, too, of the only thing wanted.
 	replay bool
 	// fault is what is wrong with the content. It is told only to a client that
 	// may know.
 	fault error
+	// said is what the codec needs of the message for its reply.
+	said any
+}
+
+// want is a subscription that a command asks for.
+type want struct {
+	// name tells the subscriptions of one connection apart: there is one of
+	// each name.
+	name string
+	// filter is made for the user it is for.
+	filter func(user string) notifier.Filter
+}
+
+// result is what carrying out a command yields.
+type result struct {
+	// begin, if not nil, is to be called after the answer, also to a command
+	// that failed: until then, no event goes out.
+	begin func()
 }
 
 type object struct{ eventType, key string }

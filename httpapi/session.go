@@ -24,11 +24,11 @@ func (c *conn) receive(message []byte) {
 		c.renewBy(cmd)
 		return
 	}
-	var begin func()
+	var got result
 	if err == nil {
-		begin, err = c.carryOut(cmd)
+		got, err = c.carryOut(cmd)
 	}
-	if frame := c.codec.reply(cmd, err); frame != nil {
+	if frame := c.codec.reply(cmd, got, err); frame != nil {
 		c.reply(frame)
 	}
 	switch {
@@ -38,8 +38,8 @@ func (c *conn) receive(message []byte) {
 	case err != nil && c.codec.ends(err):
 		c.End(endingOf(err))
 	}
-	if begin != nil {
-		begin()
+	if got.begin != nil {
+		got.begin()
 	}
 }
 
@@ -61,21 +61,21 @@ func (c *conn) renewBy(cmd command) {
 	}
 }
 
-// carryOut does what a command wants. What it returns is to be called after the
-// answer: until then, no event goes out.
-func (c *conn) carryOut(cmd command) (begin func(), err error) {
+// carryOut does what a command asks for.
+func (c *conn) carryOut(cmd command) (result, error) {
 	if cmd.action == nothing && !cmd.shown {
-		return nil, cmd.fault
+		return result{}, cmd.fault
 	}
 	who, err := c.identify(cmd)
 	if err != nil {
-		return nil, err
+		return result{}, err
 	}
 	c.renew(who)
 	if cmd.action != subscribe {
-		return nil, c.withdraw(cmd, who)
+		return result{}, c.withdraw(cmd, who)
 	}
-	return c.subscribe(cmd, who)
+	begin, err := c.subscribe(cmd, who)
+	return result{begin: begin}, err
 }
 
 // identify returns who sends a command: whose token it shows, or else whose the
@@ -98,7 +98,7 @@ func (c *conn) identify(cmd command) (caller, error) {
 	return c.server.stranger()
 }
 
-// withdraw ends a subscription, if there is one of that name.
+// withdraw ends the subscriptions that there are of those names.
 func (c *conn) withdraw(cmd command, who caller) error {
 	if _, err := c.server.admit(context.Background(), who, nil); err != nil {
 		return err
@@ -106,12 +106,14 @@ func (c *conn) withdraw(cmd command, who caller) error {
 	if cmd.fault != nil || cmd.action != unsubscribe {
 		return cmd.fault
 	}
-	c.mu.Lock()
-	sub := c.subscriptions[cmd.name]
-	delete(c.subscriptions, cmd.name)
-	c.mu.Unlock()
-	if sub != nil {
-		c.server.config.Hub.Unsubscribe(sub.Subscription)
+	for _, w := range cmd.wants {
+		c.mu.Lock()
+		sub := c.subscriptions[w.name]
+		delete(c.subscriptions, w.name)
+		c.mu.Unlock()
+		if sub != nil {
+			c.server.config.Hub.Unsubscribe(sub.Subscription)
+		}
 	}
 	return nil
 }
@@ -149,22 +151,24 @@ func (c *conn) trySubscribe(cmd command, who caller) (begin func(), err error) {
 	if cmd.about != nil && admission.Dataset != nil {
 		permit.Scope = &notifier.Question{User: who.User, Type: cmd.about.eventType, Dataset: *admission.Dataset, HasDataset: true}
 	}
-	filter := cmd.wanted(user)
 	c.join(cmd.user)
-	release := c.hold()
+	begin = c.hold()
 	viewer := notifier.Viewer{User: user, Admin: who.unrestricted()}
-	joined, point, err := c.server.config.Hub.Subscribe(c.subscriber, viewer, filter, permit)
-	if err != nil {
-		return release, err
+	for _, w := range cmd.wants {
+		filter := w.filter(user)
+		joined, point, err := c.server.config.Hub.Subscribe(c.subscriber, viewer, filter, permit)
+		if err != nil {
+			return begin, err
+		}
+		sub := &subscription{joined, who.User}
+		if !c.record(w.name, sub) {
+			return begin, errNoAccess
+		}
+		if cmd.replay {
+			begin = func() { c.startReplay(sub, filter, point) } // it releases when it is done
+		}
 	}
-	sub := &subscription{joined, who.User}
-	if !c.record(cmd.name, sub) {
-		return release, errNoAccess
-	}
-	if cmd.replay {
-		return func() { c.startReplay(sub, filter, point) }, nil // it releases when it is done
-	}
-	return release, nil
+	return begin, nil
 }
 
 // hold keeps events back until the answer is queued: nothing may come before
@@ -234,12 +238,12 @@ func (c *conn) forget(ended *notifier.Subscription) bool {
 }
 
 // tellLoss tells the client why subscriptions have ended; where the protocol has
-// no words for that, an expired token ends the connection and a revocation does
-// not.
+// no words for that, an expired token may end the connection and a revocation
+// does not.
 func (c *conn) tellLoss(why error) {
 	if frame := c.codec.lost(why); frame != nil {
 		c.reply(frame)
-	} else if errors.Is(why, errExpired) {
+	} else if errors.Is(why, errExpired) && c.codec.ends(why) {
 		c.End(notifier.EndedByExpiry)
 	}
 }
