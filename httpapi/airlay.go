@@ -178,6 +178,9 @@ func (airlay) reply(_ command, _ result, err error) []byte { return airlayAnswer
 // lost has the same words as a request that is refused for the same reason.
 func (airlay) lost(err error) []byte { return airlayAnswerTo(err).frame() }
 
+// binary is true: what it holds is read all the same.
+func (airlay) binary() bool { return true }
+
 // once is false: a client attaches and detaches as it likes.
 func (airlay) once() bool { return false }
 

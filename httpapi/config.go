@@ -67,6 +67,10 @@ type Config struct {
 	MaxMessage int64
 	// MaxConnections bounds the WebSockets open at once; default 50,000.
 	MaxConnections int
+	// MaxSubscriptions bounds what one WebSocket is subscribed to at once. A
+	// subscription counts once for each value it lists and for each 64 bytes of
+	// its name, so that it also bounds the memory; default 10,000.
+	MaxSubscriptions int
 	// MaxReplays bounds the replays that read from the store at once, others
 	// wait; default 32. Eight times as many may hold a page that waits for its
 	// client.
@@ -122,6 +126,7 @@ func (c Config) complete() (Config, error) {
 		orDefault(&c.MaxPushing, max(64<<20, c.MaxBody), "max pushing"),
 		orDefault(&c.MaxMessage, 64<<10, "max message"),
 		orDefault(&c.MaxConnections, 50_000, "max connections"),
+		orDefault(&c.MaxSubscriptions, 10_000, "max subscriptions"),
 		orDefault(&c.MaxReplays, 32, "max replays"),
 		orDefault(&c.RequestTimeout, time.Minute, "request timeout"),
 		orDefault(&c.FirstMessage, 10*time.Second, "first message"),

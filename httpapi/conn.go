@@ -40,6 +40,7 @@ type conn struct {
 	subscriber *notifier.Subscriber
 	// subscriptions are those that are in force, by the codec's names.
 	subscriptions map[string]*subscription
+	weight        int                    // of all of them
 	revoked       *notifier.Subscription // ended by the hub before it was recorded
 	leases        map[string]*lease      // by the user whose tokens were shown
 	stopReplay    context.CancelFunc     // nil: none runs
@@ -70,11 +71,16 @@ func (c *conn) run(ws *websocket.Conn) {
 // read hands the client's messages on until nothing more can be read.
 func (c *conn) read(ws *websocket.Conn) error {
 	for {
-		_, message, err := ws.Read(context.Background()) // one without end costs no timer
+		if c.socket.outbox.Replies() >= maxUnread {
+			_ = c.socket.outbox.WaitReplies(context.Background()) // a socket that takes nothing breaks in time
+		}
+		kind, message, err := ws.Read(context.Background()) // one without end costs no timer
 		if err != nil {
 			return err
 		}
-		c.receive(message)
+		if kind == websocket.MessageText || c.codec.binary() {
+			c.receive(message)
+		}
 	}
 }
 

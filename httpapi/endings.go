@@ -19,6 +19,7 @@ var closings = map[notifier.Ending]closing{
 	notifier.EndedByDeadline: {1008, "no first message in time"},
 	notifier.EndedByProtocol: {1008, "message not understood"},
 	notifier.EndedByAccess:   {1008, "not authorized"},
+	notifier.EndedByLimit:    {1008, "too many subscriptions on one connection"},
 	notifier.EndedByExpiry:   {1008, "token expired"},
 	notifier.EndedByShutdown: {1001, "shutdown"},
 	notifier.EndedByReplay:   {1013, "stored events can't be read now: try again"},

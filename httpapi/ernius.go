@@ -99,6 +99,9 @@ func (ernius) decode(message []byte) (command, error) {
 	return cmd, nil
 }
 
+// binary is true, as with the real server.
+func (ernius) binary() bool { return true }
+
 // once is true: after its announcement, a client has nothing more to say.
 func (ernius) once() bool { return true }
 

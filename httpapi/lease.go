@@ -51,7 +51,7 @@ func (c *conn) expire(user string) {
 	var ended []*subscription
 	for name, sub := range c.subscriptions {
 		if sub.user == user {
-			delete(c.subscriptions, name)
+			c.takeLocked(name)
 			ended = append(ended, sub)
 		}
 	}

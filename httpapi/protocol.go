@@ -12,6 +12,9 @@ import (
 // encoder by which the core shares frames.
 type codec interface {
 	notifier.Encoder
+	// binary reports whether a binary message is one like any other. If not, it
+	// is ignored.
+	binary() bool
 	// decode reads a message. An error means that it can't be understood at
 	// all; what is wrong with its content goes into the command's fault.
 	decode(message []byte) (command, error)
@@ -41,7 +44,8 @@ const (
 // command is what a client asks for.
 type command struct {
 	action action
-	// wants are the subscriptions to begin or to end.
+	// wants are the subscriptions to begin or to end; none: nothing can be what
+	// the client asks for.
 	wants []want
 	// token is what the message itself shows; shown says whether it has a
 	// place for one, even an empty one.
@@ -88,6 +92,7 @@ var (
 	errNoUser      = errors.New("unknown user")
 	errNotYou      = errors.New("not this token's user")
 	errNoAccess    = errors.New("no access")
+	errTooMuch     = errors.New("too many subscriptions")
 	errUnavailable = errors.New("not available now")
 	// errRevoked and errExpired end subscriptions that were granted before.
 	errRevoked = errors.New("access was revoked")

@@ -11,7 +11,8 @@ import (
 // subscription is one of a connection's.
 type subscription struct {
 	*notifier.Subscription
-	user string // on whose token it rests
+	user   string // on whose token it rests
+	weight int    // what it takes of Config.MaxSubscriptions
 }
 
 // receive does what a message asks for, and answers it before the next is read.
@@ -44,8 +45,11 @@ func (c *conn) receive(message []byte) {
 }
 
 func endingOf(err error) notifier.Ending {
-	if errors.Is(err, errNotUnderstood) {
+	switch {
+	case errors.Is(err, errNotUnderstood):
 		return notifier.EndedByProtocol
+	case errors.Is(err, errTooMuch):
+		return notifier.EndedByLimit
 	}
 	return notifier.EndedByAccess
 }
@@ -71,7 +75,7 @@ func (c *conn) carryOut(cmd command) (result, error) {
 		return result{}, err
 	}
 	c.renew(who)
-	if cmd.action != subscribe {
+	if cmd.action != subscribe || len(cmd.wants) == 0 {
 		return result{}, c.withdraw(cmd, who)
 	}
 	begin, err := c.subscribe(cmd, who)
@@ -108,8 +112,7 @@ func (c *conn) withdraw(cmd command, who caller) error {
 	}
 	for _, w := range cmd.wants {
 		c.mu.Lock()
-		sub := c.subscriptions[w.name]
-		delete(c.subscriptions, w.name)
+		sub := c.takeLocked(w.name)
 		c.mu.Unlock()
 		if sub != nil {
 			c.server.config.Hub.Unsubscribe(sub.Subscription)
@@ -151,6 +154,9 @@ func (c *conn) trySubscribe(cmd command, who caller) (begin func(), err error) {
 	if cmd.about != nil && admission.Dataset != nil {
 		permit.Scope = &notifier.Question{User: who.User, Type: cmd.about.eventType, Dataset: *admission.Dataset, HasDataset: true}
 	}
+	if !c.hasRoom(cmd.wants, user) {
+		return nil, errTooMuch
+	}
 	c.join(cmd.user)
 	begin = c.hold()
 	viewer := notifier.Viewer{User: user, Admin: who.unrestricted()}
@@ -160,7 +166,7 @@ func (c *conn) trySubscribe(cmd command, who caller) (begin func(), err error) {
 		if err != nil {
 			return begin, err
 		}
-		sub := &subscription{joined, who.User}
+		sub := &subscription{joined, who.User, w.weigh(user)}
 		if !c.record(w.name, sub) {
 			return begin, errNoAccess
 		}
@@ -203,16 +209,55 @@ func (c *conn) record(name string, sub *subscription) bool {
 		c.mu.Unlock()
 		return false
 	}
-	older := c.subscriptions[name]
+	older := c.takeLocked(name)
 	if c.subscriptions == nil {
 		c.subscriptions = make(map[string]*subscription, 1)
 	}
 	c.subscriptions[name] = sub
+	c.weight += sub.weight
 	c.mu.Unlock()
 	if older != nil {
 		c.server.config.Hub.Unsubscribe(older.Subscription)
 	}
 	return true
+}
+
+// takeLocked takes a subscription off the record and returns it; nil: there is
+// none of that name.
+func (c *conn) takeLocked(name string) *subscription {
+	sub := c.subscriptions[name]
+	if sub != nil {
+		delete(c.subscriptions, name)
+		c.weight -= sub.weight
+	}
+	return sub
+}
+
+// hasRoom reports whether the connection may have all of these subscriptions
+// besides its others, each in place of one of the same name. Others only get
+// fewer until these are recorded, as the caller is the connection's reader.
+func (c *conn) hasRoom(wants []want, user string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	held := c.weight
+	for _, w := range wants {
+		held += w.weigh(user)
+		if older := c.subscriptions[w.name]; older != nil {
+			held -= older.weight
+		}
+	}
+	return held <= c.server.config.MaxSubscriptions
+}
+
+// nameUnit is how many bytes of a name count as one subscription: about as many
+// as one with an id of usual size has.
+const nameUnit = 64
+
+// weigh says how many subscriptions one counts for: a filter that lists values
+// has an entry for each in the hub's index, and a name may be long.
+func (w want) weigh(user string) int {
+	f := w.filter(user)
+	return max(1, len(f.Types), len(f.Actions), len(f.Keys), (len(w.name)+nameUnit-1)/nameUnit)
 }
 
 // Revoke tells the client that a subscription has ended.
@@ -229,7 +274,7 @@ func (c *conn) forget(ended *notifier.Subscription) bool {
 	defer c.mu.Unlock()
 	for name, sub := range c.subscriptions {
 		if sub.Subscription == ended {
-			delete(c.subscriptions, name)
+			c.takeLocked(name)
 			return true
 		}
 	}

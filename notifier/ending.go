@@ -15,6 +15,7 @@ const (
 	EndedByProtocol Ending = "protocol_error"    // its first message was not understood
 	EndedByExpiry   Ending = "token_expired"     // what it rests on has expired, and its protocol has no words for that
 	EndedByAccess   Ending = "unauthorized"      // it may not have what it wants
+	EndedByLimit    Ending = "too_much"          // it wants more at once than one connection may, and its protocol has no words for that
 	EndedByShutdown Ending = "shutdown"          // the server stops
 	EndedByReplay   Ending = "replay_impossible" // what it missed can't be read now; it should try again
 )

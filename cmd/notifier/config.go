@@ -60,6 +60,8 @@ func (c *serverConfig) defineLimits(s *settings) {
 	define(s, "max-pushing", "size", "64MiB", "all bodies of pushes that are being taken at once", &h.MaxPushing, parseSize[int64])
 	define(s, "max-message", "size", "64KiB", "largest message of a client on a WebSocket", &h.MaxMessage, parseSize[int64])
 	define(s, "max-connections", "number", "50000", "WebSockets open at once", &h.MaxConnections, parseCount)
+	define(s, "max-subscriptions", "number", "10000", "what one WebSocket is subscribed to; each value of a list counts, and each 64 bytes",
+		&h.MaxSubscriptions, parseCount)
 	define(s, "max-replays", "number", "32", "replays that read at once; others wait", &h.MaxReplays, parseCount)
 	define(s, "outbox-events", "number", "4096", "events that may wait for one client", &h.Outbox.Events, parseCount)
 	define(s, "outbox-bytes", "size", "8MiB", "their bytes", &h.Outbox.Bytes, parseSize[int])
