@@ -24,6 +24,7 @@ type conn struct {
 	server *Server
 	codec  codec
 	caller caller // who shook hands; nobody, if no token was shown
+	vigil  vigil  // only the reader's
 	wire   *wire
 	socket socket
 
@@ -43,7 +44,7 @@ type conn struct {
 	weight        int                    // of all of them
 	revoked       *notifier.Subscription // ended by the hub before it was recorded
 	leases        map[string]*lease      // by the user whose tokens were shown
-	stopReplay    context.CancelFunc     // nil: none runs
+	stopReading   context.CancelFunc     // of what is read for it from the store; nil: nothing
 }
 
 // run serves the connection from its first byte to its last.
@@ -53,7 +54,9 @@ func (c *conn) run(ws *websocket.Conn) {
 		c.End(notifier.EndedByShutdown)
 	}
 	ws.SetReadLimit(c.server.config.MaxMessage)
+	c.keepVigil()
 	err := c.read(ws)
+	c.vigil.stop()
 	c.partWith(err)
 
 	c.mu.Lock()
@@ -160,7 +163,12 @@ func (c *conn) End(reason notifier.Ending) {
 	}
 }
 
+// endUnlessSubscribed ends a connection that has not said what it wants, unless
+// its protocol has times of its own.
 func (c *conn) endUnlessSubscribed(reason notifier.Ending) {
+	if _, ok := c.codec.(patient); ok {
+		return
+	}
 	c.mu.Lock()
 	subscribed := c.subscriber != nil
 	c.mu.Unlock()
@@ -219,7 +227,7 @@ func (c *conn) sayGoodbye() {
 // leave has the hub and the replay forget the connection.
 func (c *conn) leave() {
 	c.mu.Lock()
-	s, stop := c.subscriber, c.stopReplay
+	s, stop := c.subscriber, c.stopReading
 	c.mu.Unlock()
 	if s != nil {
 		c.server.config.Hub.Leave(s)

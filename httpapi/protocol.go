@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"errors"
+	"time"
 
 	"example.com/notifier/notifier"
 )
@@ -39,6 +40,8 @@ const (
 	nothing action = iota
 	subscribe
 	unsubscribe
+	logIn  // the connection, as whom the command's credential names
+	logOut // the connection, with all that it has subscribed to
 )
 
 // command is what a client asks for.
@@ -51,6 +54,9 @@ type command struct {
 	// place for one, even an empty one.
 	token string
 	shown bool
+	// password is what the client shows to log in, in place of a token; nil: a
+	// token, or nothing.
+	password *password
 	// user is whom the client says it acts for; "": whoever it is.
 	user string
 	// about is the object whose dataset decides whether the subscription is
@@ -72,6 +78,9 @@ type want struct {
 	name string
 	// filter is made for the user it is for.
 	filter func(user string) notifier.Filter
+	// latest has the newest stored event go ahead of the answer; the filter
+	// names one type.
+	latest bool
 }
 
 // result is what carrying out a command yields.
@@ -79,7 +88,14 @@ type result struct {
 	// begin, if not nil, is to be called after the answer, also to a command
 	// that failed: until then, no event goes out.
 	begin func()
+	// token is what the client has logged in with, or may from now on, and
+	// expires is its end; zero: none.
+	token   string
+	expires time.Time
 }
+
+// password is a user's. It must never be printed.
+type password struct{ user, text string }
 
 type object struct{ eventType, key string }
 
@@ -93,6 +109,8 @@ var (
 	errNotYou      = errors.New("not this token's user")
 	errNoAccess    = errors.New("no access")
 	errTooMuch     = errors.New("too many subscriptions")
+	errUnknown     = errors.New("no such thing can be asked for")
+	errThrottled   = errors.New("too many failed logins")
 	errUnavailable = errors.New("not available now")
 	// errRevoked and errExpired end subscriptions that were granted before.
 	errRevoked = errors.New("access was revoked")

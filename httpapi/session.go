@@ -21,6 +21,7 @@ func (c *conn) receive(message []byte) {
 		return
 	}
 	cmd, err := c.codec.decode(message)
+	defer c.keepVigil()
 	if c.codec.once() && c.subscriber != nil {
 		c.renewBy(cmd)
 		return
@@ -46,6 +47,8 @@ func (c *conn) receive(message []byte) {
 
 func endingOf(err error) notifier.Ending {
 	switch {
+	case errors.Is(err, errThrottled):
+		return notifier.EndedByThrottle
 	case errors.Is(err, errNotUnderstood):
 		return notifier.EndedByProtocol
 	case errors.Is(err, errTooMuch):
@@ -67,7 +70,13 @@ func (c *conn) renewBy(cmd command) {
 
 // carryOut does what a command asks for.
 func (c *conn) carryOut(cmd command) (result, error) {
-	if cmd.action == nothing && !cmd.shown {
+	switch {
+	case cmd.action == logIn:
+		return c.logIn(cmd)
+	case cmd.action == logOut:
+		c.logOut()
+		return result{}, nil
+	case cmd.action == nothing && !cmd.shown:
 		return result{}, cmd.fault
 	}
 	who, err := c.identify(cmd)
@@ -160,6 +169,7 @@ func (c *conn) trySubscribe(cmd command, who caller) (begin func(), err error) {
 	c.join(cmd.user)
 	begin = c.hold()
 	viewer := notifier.Viewer{User: user, Admin: who.unrestricted()}
+	var newest []newestOwed
 	for _, w := range cmd.wants {
 		filter := w.filter(user)
 		joined, point, err := c.server.config.Hub.Subscribe(c.subscriber, viewer, filter, permit)
@@ -173,8 +183,11 @@ func (c *conn) trySubscribe(cmd command, who caller) (begin func(), err error) {
 		if cmd.replay {
 			begin = func() { c.startReplay(sub, filter, point) } // it releases when it is done
 		}
+		if w.latest {
+			newest = append(newest, newestOwed{sub, filter, point})
+		}
 	}
-	return begin, nil
+	return begin, c.sendNewest(newest, viewer)
 }
 
 // hold keeps events back until the answer is queued: nothing may come before

@@ -145,6 +145,28 @@ func (s *store) Replay(ctx context.Context, f notifier.Filter, until notifier.Po
 	return ctx.Err()
 }
 
+// Latest yields what is stored, two events at a time.
+func (s *store) Latest(ctx context.Context, f notifier.Filter, until notifier.Point, yield func([]*notifier.Event) (bool, error)) error {
+	s.mu.Lock()
+	fault := s.fault
+	var due []*notifier.Event
+	for _, e := range slices.Backward(s.events) {
+		if e.Control == "" && f.Matches(e) && until.Covers(e) {
+			due = append(due, e)
+		}
+	}
+	s.mu.Unlock()
+	if fault != nil {
+		return fault
+	}
+	for part := range slices.Chunk(due, 2) {
+		if enough, err := yield(part); enough || err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
 func (s *store) breakReplay(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
