@@ -1,0 +1,48 @@
+package httpapi
+
+import (
+	"time"
+
+	"example.com/notifier/notifier"
+)
+
+// patient is a codec whose protocol says itself how long a client may take, in
+// place of [Config.FirstMessage].
+type patient interface {
+	// patience returns how long a client may take to log in, and how long it
+	// may then say nothing.
+	patience() (login, silence time.Duration)
+}
+
+// vigil ends a connection whose client takes too long.
+type vigil struct {
+	timer *time.Timer
+	known bool // it waits for a message, not for a login
+}
+
+// keepVigil begins to wait anew: for the next message of a client that is logged
+// in. Other messages give a client no more time to log in.
+func (c *conn) keepVigil() {
+	p, ok := c.codec.(patient)
+	if !ok {
+		return
+	}
+	_, err := c.identify(command{})
+	known := err == nil
+	if c.vigil.timer != nil && !known && !c.vigil.known {
+		return
+	}
+	limit, silence := p.patience()
+	reason := notifier.EndedByNoLogin
+	if known {
+		limit, reason = silence, notifier.EndedByIdleness
+	}
+	c.vigil.stop()
+	c.vigil = vigil{time.AfterFunc(limit, func() { c.End(reason) }), known}
+}
+
+func (v *vigil) stop() {
+	if v.timer != nil {
+		v.timer.Stop()
+	}
+}
