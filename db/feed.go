@@ -102,13 +102,17 @@ func (f *feed) follow(ctx context.Context) error {
 	}
 	bell := &bell{conn: conn, pace: newPace(f.db.config.PollInterval)}
 	for {
+		began := time.Now()
 		found, tailFree, err := f.read(ctx, r)
 		if err != nil {
 			return err
 		}
 		f.followed = true
 		f.db.state.Store(&feedState{})
-		if err := bell.wait(ctx, found, tailFree); err != nil {
+		if found >= crowd {
+			wait(ctx, breather-time.Since(began))
+		}
+		if err := bell.wait(ctx, found > 0, tailFree); err != nil {
 			return err
 		}
 	}
@@ -154,11 +158,12 @@ func (f *feed) begin(ctx context.Context, r *reader) error {
 	return nil
 }
 
-// read takes what has been committed since the last time to the hub. tailFree
-// says whether at its beginning nobody was about to commit silently.
-func (f *feed) read(ctx context.Context, r *reader) (found, tailFree bool, err error) {
+// read takes what has been committed since the last time to the hub. found is
+// the number of events, tailFree says whether at its beginning nobody was about
+// to commit silently.
+func (f *feed) read(ctx context.Context, r *reader) (found int, tailFree bool, err error) {
 	publish := func(p notifier.Page) error {
-		found = found || len(p.Events) > 0
+		found += len(p.Events)
 		return f.hub.Publish(ctx, p)
 	}
 	if f.at.point.After > 0 { // the connection broke inside a batch

@@ -15,6 +15,11 @@ const (
 	// the delay of those who stay silent because a long transaction holds the
 	// gate.
 	tailPause = 40 * time.Millisecond
+	// A read that finds a crowd is followed by the next no sooner than a
+	// breather after it began: where many commit, each read more is work taken
+	// from them, and each probe of the tail makes some of them ring for nothing.
+	crowd    = 8
+	breather = 5 * time.Millisecond
 )
 
 // pace decides how long to wait for the bell before reading anyway.

@@ -40,7 +40,8 @@ CREATE TABLE notifier.events (
     principal  text,
     payload    json,
     original   json,
-    control    text
+    control    text,
+    rings      boolean
 ) WITH (
     -- The log grows at one end and is cut at the other, by the minute: small shares keep the visibility map,
     -- the statistics and the indexes fresh at 10^9 rows, where the default of a fifth would mean weeks.
@@ -61,6 +62,7 @@ COMMENT ON COLUMN notifier.events.recipient IS 'the one user the event is for; n
 COMMENT ON COLUMN notifier.events.dataset_id IS 'the access scope; null: none';
 COMMENT ON COLUMN notifier.events.principal IS 'who caused it';
 COMMENT ON COLUMN notifier.events.control IS 'an order to the servers, never shown to a client; null for application events';
+COMMENT ON COLUMN notifier.events.rings IS 'whether the doorbell is to be looked after when the transaction ends: for its trigger alone';
 
 -- Each index costs every writer. One is for reading what is new, one for replay to a user; more must earn it.
 CREATE INDEX events_txid ON notifier.events (txid);
@@ -92,19 +94,17 @@ COMMENT ON TABLE notifier.idempotency_keys IS 'The keys of stored pushes: a push
 -- There is a gate for each twentieth of a second of a minute. A transaction may keep the one it got for long (it has
 -- set its constraints immediate, or waits after its doorbell): with a single gate all others would be silent for as
 -- long, and the reader, whom nobody wakes, would find them by its slow poll only.
--- Here and in first_in_transaction everything is qualified, the operators too, in place of SET search_path, which
--- would cost each commit 14,000 instructions more; and only pg_catalog is named, because the committing role need not
--- have any right on the schema (it may write through a view). There is no EXCEPTION block: it would cost each commit
--- a subtransaction. (Instructions here and below: PostgreSQL 15, a prepared one-row INSERT in a single-user backend
--- under valgrind --tool=callgrind, 2026-11-21.)
+-- Here everything is qualified, the operators too, in place of SET search_path, which would cost each commit 14,000
+-- instructions more; and only pg_catalog is named, because the committing role need not have any right on the schema
+-- (it may write through a view). There is no EXCEPTION block: it would cost each commit a subtransaction.
 -- +goose StatementBegin
 CREATE FUNCTION notifier.ring() RETURNS trigger
 LANGUAGE plpgsql AS $$
 BEGIN
     IF (CASE WHEN pg_catalog.pg_try_advisory_xact_lock_shared(1853059945, 1)
-             THEN pg_catalog.pg_try_advisory_xact_lock(1853059945, 2 OPERATOR(pg_catalog.+)
-                 (pg_catalog.date_part('milliseconds', pg_catalog.clock_timestamp())::pg_catalog.int4
-                     OPERATOR(pg_catalog./) 50))
+             THEN pg_catalog.pg_try_advisory_xact_lock(1853059946,
+                 pg_catalog.date_part('milliseconds', pg_catalog.clock_timestamp())::pg_catalog.int4
+                     OPERATOR(pg_catalog./) 50)
              ELSE true END)
     THEN
         -- A full queue would fail the commit: well before that, stay silent. The readers' poll finds the rows.
@@ -118,45 +118,49 @@ $$;
 -- +goose StatementEnd
 COMMENT ON FUNCTION notifier.ring() IS 'Wakes the readers at the end of a transaction, without making other writers wait.';
 
--- True for the first row of a transaction, and never where the doorbell is off: the first row switches it off for the
--- rest of the transaction. A savepoint that is rolled back undoes that along with the row.
+-- Whether a transaction has ring() called when it ends is settled with its first row, by a column's default. (A WHEN
+-- condition is parsed anew with each statement, a default is part of a prepared plan, and no call of a function of
+-- ours. One transaction of one row takes 99,000 instructions without a doorbell, 128,000 with this one when it is
+-- silent, and 152,000 with a WHEN condition that calls a function: PostgreSQL 15, a prepared INSERT in a single-user
+-- backend under valgrind --tool=callgrind, 2026-11-21.)
+-- A transaction that is a single statement is about to end: it takes its two locks here, and if it may be silent, that
+-- is all. (If it takes long after all, the reader sees its tail, and looks again and again.) In any other, later
+-- statements have a later time than the transaction; that one, and whoever must ring, has the trigger do it.
+-- The first row that needs the trigger switches the doorbell off for the rest of the transaction, so that a bulk
+-- insert queues one row and not all. A savepoint that is rolled back undoes that along with the row.
 -- CASE, because AND and OR promise no order.
--- +goose StatementBegin
-CREATE FUNCTION notifier.first_in_transaction() RETURNS boolean
-LANGUAGE plpgsql AS $$
-BEGIN
-    RETURN CASE
-        WHEN pg_catalog.current_setting('notifier.doorbell', true) OPERATOR(pg_catalog.=) 'off' THEN false
-        ELSE pg_catalog.set_config('notifier.doorbell', 'off', true) IS NOT NULL
+ALTER TABLE notifier.events ALTER COLUMN rings SET DEFAULT
+    CASE
+        WHEN pg_catalog.current_setting('notifier.doorbell', true) = 'off' THEN NULL
+        WHEN CASE
+            WHEN pg_catalog.statement_timestamp() > pg_catalog.transaction_timestamp() THEN true
+            WHEN pg_catalog.pg_try_advisory_xact_lock_shared(1853059945, 1)
+            THEN pg_catalog.pg_try_advisory_xact_lock(1853059946,
+                pg_catalog.date_part('milliseconds', pg_catalog.clock_timestamp())::pg_catalog.int4 / 50)
+            ELSE true
+        END THEN pg_catalog.set_config('notifier.doorbell', 'off', true) IS NOT NULL
     END;
-END
-$$;
--- +goose StatementEnd
-COMMENT ON FUNCTION notifier.first_in_transaction() IS 'Whether the doorbell has yet to be queued in this transaction.';
 
--- WHEN is not deferred: it is asked with each row, and lets only the first one queue the trigger, so that a bulk
--- insert keeps no list of its rows. It is a function, because Postgres parses the condition anew with each statement:
--- one transaction of one row takes 99,000 instructions without a doorbell, 156,000 with this one, and 204,000 with
--- the function's expression written here. (A bulk insert takes 12 % more per row, and would 4 %.)
+-- WHEN is not deferred: it is asked with each row.
 CREATE CONSTRAINT TRIGGER doorbell
     AFTER INSERT ON notifier.events
     DEFERRABLE INITIALLY DEFERRED
     FOR EACH ROW
-    WHEN (notifier.first_in_transaction())
+    WHEN (NEW.rings)
     EXECUTE FUNCTION notifier.ring();
 
 -- For the reader: false means that a transaction is in flight that was silent, or made others silent: after the next
 -- read, look again. Call it in a transaction of its own, ended at once, before the one that reads. It asks for the
 -- present gate too, because Postgres gives a transaction's locks back one by one: a ringer that has given back the
--- tail, and not yet the gate, still silences others. The numbers of the locks are in this file only (1853059945 is "noti").
+-- tail, and not yet the gate, still silences others. The numbers of the locks are in this file only (1853059945 is "noti", 1853059946 the next).
 CREATE FUNCTION notifier.try_tail() RETURNS boolean
 LANGUAGE sql
 AS $$
     SELECT CASE
         WHEN pg_catalog.pg_try_advisory_xact_lock(1853059945, 1)
-        THEN pg_catalog.pg_try_advisory_xact_lock(1853059945, 2 OPERATOR(pg_catalog.+)
-            (pg_catalog.date_part('milliseconds', pg_catalog.clock_timestamp())::pg_catalog.int4
-                OPERATOR(pg_catalog./) 50))
+        THEN pg_catalog.pg_try_advisory_xact_lock(1853059946,
+            pg_catalog.date_part('milliseconds', pg_catalog.clock_timestamp())::pg_catalog.int4
+                OPERATOR(pg_catalog./) 50)
         ELSE false
     END
 $$;
@@ -215,10 +219,8 @@ COMMENT ON FUNCTION notifier.oldest_server() IS 'The newest migration that a ser
 REVOKE ALL ON SCHEMA notifier FROM PUBLIC;
 REVOKE ALL ON ALL TABLES IN SCHEMA notifier FROM PUBLIC;
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA notifier FROM PUBLIC;
--- Whoever inserts evaluates the trigger's condition (that includes roles that write through a view).
-GRANT EXECUTE ON FUNCTION notifier.first_in_transaction() TO PUBLIC;
 
--- A publisher may add events and see none. The id, the transaction and the control column are not its own:
+-- A publisher may add events and see none. The id, the transaction, the doorbell and the control column are not its own:
 -- an event with a forged transaction would be lost, or read again for ever.
 GRANT USAGE ON SCHEMA notifier TO notifier_publisher, notifier_server;
 GRANT INSERT (created_at, type, action, key, recipient, dataset_id, principal, payload, original)
@@ -241,7 +243,6 @@ DROP FUNCTION notifier.try_tail();
 DROP TABLE notifier.idempotency_keys;
 DROP TABLE notifier.positions;
 DROP TABLE notifier.events;
-DROP FUNCTION notifier.first_in_transaction();
 DROP FUNCTION notifier.ring();
 REVOKE ALL ON notifier.goose_db_version FROM notifier_publisher, notifier_server;
 REVOKE ALL ON SCHEMA notifier FROM notifier_publisher, notifier_server;

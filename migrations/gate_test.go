@@ -15,7 +15,7 @@ const (
 	tailShared    = "pg_try_advisory_xact_lock_shared(1853059945, 1)"
 	tailExclusive = "pg_try_advisory_xact_lock(1853059945, 1)"
 	// gateExclusive takes every gate there is, whatever the time.
-	gateExclusive = "bool_and(pg_try_advisory_xact_lock(1853059945, gate)) FROM generate_series(2, 1201) AS gate"
+	gateExclusive = "bool_and(pg_try_advisory_xact_lock(1853059946, gate)) FROM generate_series(0, 1199) AS gate"
 )
 
 func tailFree(t *testing.T, conn *pgx.Conn) bool {
@@ -122,6 +122,39 @@ func TestGate_ASilentWriterShowsUntilItHasEnded(t *testing.T) {
 	}
 }
 
+// A transaction of a single statement decides with its first row: it may go on for long after that.
+func TestGate_ASilentStatementShowsUntilItHasEnded(t *testing.T) {
+	t.Parallel()
+	url := dbtest.New(t)
+	bell := listen(t, url)
+	reader, ringer, silent := dbtest.Connect(t, url), dbtest.Connect(t, url), dbtest.Connect(t, url)
+	exec(t, reader, "SELECT pg_advisory_lock(1)")
+	exec(t, ringer, "BEGIN", one, "SET CONSTRAINTS ALL IMMEDIATE", "SELECT "+gateExclusive)
+	ended := make(chan error, 1)
+	go func() { // ends when the reader lets it
+		_, err := silent.Exec(t.Context(), "WITH event AS ("+one+" RETURNING id) SELECT pg_advisory_xact_lock(1) FROM event")
+		ended <- err
+	}()
+	dbtest.Eventually(t, "the statement is under way", func() bool {
+		return scalar[bool](t, reader, "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted)")
+	})
+	exec(t, ringer, "COMMIT")
+	bell.heard(t)
+	if tailFree(t, reader) {
+		t.Error("the reader does not see the silent statement")
+	}
+	exec(t, reader, "SELECT pg_advisory_unlock(1)")
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	if !tailFree(t, reader) {
+		t.Error("the silent statement still shows after its end")
+	}
+	if got := bell.heard(t); got != 0 {
+		t.Errorf("the silent statement rang %d times, want never", got)
+	}
+}
+
 // The reader's own look at the tail lock must not be held beyond its statement, or writers would ring for nothing.
 func TestGate_TryTailReleasesAtOnce(t *testing.T) {
 	t.Parallel()
@@ -154,8 +187,8 @@ func TestGate_OrderOfTheLocks(t *testing.T) {
 			exec(t, writer, "SET notifier.doorbell = off", "BEGIN", one) // it rings by hand
 			exec(t, ringer, "BEGIN", one, "SET CONSTRAINTS ALL IMMEDIATE")
 			// The writer asks for the same gate, as who commits at the same time does.
-			sameGate := fmt.Sprintf("pg_try_advisory_xact_lock(1853059945, %d)", scalar[int](t, ringer,
-				"SELECT max(objid::bigint)::int FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()"))
+			sameGate := fmt.Sprintf("pg_try_advisory_xact_lock(1853059946, %d)", scalar[int](t, ringer,
+				"SELECT objid::bigint::int FROM pg_locks WHERE classid = 1853059946 AND pid = pg_backend_pid()"))
 			steps := []string{tailShared, sameGate}
 			if c.gateFirst {
 				steps = []string{sameGate, tailShared}
@@ -187,13 +220,20 @@ func TestGate_OrderOfTheLocks(t *testing.T) {
 	}
 }
 
-// What the test above says of the order holds for the function that is installed.
+// What the test above says of the order holds for what is installed.
 func TestGate_TheDoorbellTakesTheTailFirst(t *testing.T) {
 	t.Parallel()
-	source := scalar[string](t, dbtest.Connect(t, dbtest.New(t)), "SELECT prosrc FROM pg_proc WHERE oid = 'notifier.ring'::regproc")
-	tail, gate := strings.Index(source, tailShared), strings.Index(source, "pg_try_advisory_xact_lock(1853059945, 2")
-	if tail < 0 || gate < tail {
-		t.Errorf("tail at %d, gate at %d:\n%s", tail, gate, source)
+	conn := dbtest.Connect(t, dbtest.New(t))
+	for name, source := range map[string]string{
+		"at the end": "SELECT prosrc FROM pg_proc WHERE oid = 'notifier.ring'::regproc",
+		"at once": `SELECT pg_get_expr(adbin, adrelid) FROM pg_attrdef JOIN pg_attribute ON (attrelid, attnum) = (adrelid, adnum)
+			WHERE adrelid = 'notifier.events'::regclass AND attname = 'rings'`,
+	} {
+		text := scalar[string](t, conn, source)
+		tail, gate := strings.Index(text, tailShared), strings.Index(text, "pg_try_advisory_xact_lock(1853059946,")
+		if tail < 0 || gate < tail {
+			t.Errorf("%s: tail at %d, gate at %d:\n%s", name, tail, gate, text)
+		}
 	}
 }
 

@@ -42,6 +42,7 @@ func TestPublisher_MayDoNothingElse(t *testing.T) {
 	conn := acting(t, dbtest.New(t), "notifier_publisher")
 	for _, sql := range []string{
 		"INSERT INTO notifier.events (txid) VALUES ('1')",
+		"INSERT INTO notifier.events (rings) VALUES (true)",
 		"INSERT INTO notifier.events (control) VALUES ('drop_user')",
 		"INSERT INTO notifier.events (id) OVERRIDING SYSTEM VALUE VALUES (1)",
 		"INSERT INTO notifier.events (type) VALUES ('a') RETURNING id",

@@ -245,7 +245,7 @@ func (h *Hub) catchUpLocked(to Position) {
 func (h *Hub) reconsiderLocked(r *reader, c *change, doubtful []*Subscription) []*Subscription {
 	h.forgetLocked(r, c)
 	for s := range r.subscribers {
-		for sub := range s.subscriptions {
+		for _, sub := range s.subscriptions {
 			if sub.reader == r && sub.permit.Scope != nil && !sub.viewer.Admin && c.concerns(*sub.permit.Scope) {
 				doubtful = append(doubtful, sub)
 			}

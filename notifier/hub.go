@@ -84,7 +84,6 @@ func (h *Hub) Join(s *Subscriber) {
 	if _, ok := h.subscribers[s]; ok {
 		return
 	}
-	s.subscriptions = make(map[*Subscription]struct{}, 1)
 	h.subscribers[s] = struct{}{}
 	if s.user != "" {
 		h.admitLocked(s, s.user)
@@ -142,7 +141,7 @@ func (h *Hub) Subscribe(s *Subscriber, v Viewer, f Filter, permit Permit) (*Subs
 		subscriber: s, viewer: v, reader: h.admitLocked(s, v.User),
 		filter: f, plain: f.plain(), permit: permit,
 	}
-	s.subscriptions[sub] = struct{}{}
+	s.keep(sub)
 	h.index.add(sub)
 	return sub, h.point, nil
 }
@@ -156,10 +155,10 @@ func (h *Hub) Unsubscribe(sub *Subscription) {
 
 func (h *Hub) unsubscribeLocked(sub *Subscription) bool {
 	s := sub.subscriber
-	if _, ok := s.subscriptions[sub]; !ok {
+	if sub.place == 0 {
 		return false
 	}
-	delete(s.subscriptions, sub)
+	s.discard(sub)
 	h.index.remove(sub)
 	h.dismissLocked(s, sub.viewer.User)
 	return true
@@ -177,10 +176,9 @@ func (h *Hub) leaveLocked(s *Subscriber) {
 	if _, ok := h.subscribers[s]; !ok {
 		return
 	}
-	for sub := range s.subscriptions {
-		h.unsubscribeLocked(sub)
+	for len(s.subscriptions) > 0 {
+		h.unsubscribeLocked(s.subscriptions[len(s.subscriptions)-1])
 	}
-	s.subscriptions = nil
 	delete(h.subscribers, s)
 	if s.user != "" {
 		h.dismissLocked(s, s.user)

@@ -46,7 +46,7 @@ func (h *Hub) askForReplay(ctx context.Context, sub *Subscription, questions []Q
 func (h *Hub) sift(sub *Subscription, events []*Event) (readable []*Event, open []Question, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if _, ok := sub.subscriber.subscriptions[sub]; !ok {
+	if sub.place == 0 {
 		return nil, nil, ErrGone
 	}
 	now := time.Now()

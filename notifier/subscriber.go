@@ -36,10 +36,10 @@ type Subscriber struct {
 	receiver Receiver
 
 	// What follows belongs to the hub.
-	subscriptions map[*Subscription]struct{}
-	seen          *Event // the event that was last matched: several filters of one subscriber deliver once
-	pending       *run   // events that wait to be joined in one frame
-	touched       bool   // is in the hub's list of receivers to flush
+	subscriptions []*Subscription // each knows its place
+	seen          *Event          // the event that was last matched: several filters of one subscriber deliver once
+	pending       *run            // events that wait to be joined in one frame
+	touched       bool            // is in the hub's list of receivers to flush
 }
 
 // NewSubscriber describes a client of the user, "" if it may act for several; the
@@ -61,4 +61,22 @@ type Subscription struct {
 	plain      bool // a topic that hits needs no look at the filter, but for the time
 	permit     Permit
 	entries    []entry // where the index keeps it
+	place      int     // among its subscriber's, from 1; 0: it has ended
+}
+
+// keep adds a subscription to the subscriber's. A slice, as most have one: a map
+// would cost each idle client 250 bytes.
+func (s *Subscriber) keep(sub *Subscription) {
+	s.subscriptions = append(s.subscriptions, sub)
+	sub.place = len(s.subscriptions)
+}
+
+// discard takes one away; the last one comes to its place.
+func (s *Subscriber) discard(sub *Subscription) {
+	end := len(s.subscriptions) - 1
+	last := s.subscriptions[end]
+	s.subscriptions[sub.place-1], last.place = last, sub.place
+	s.subscriptions[end] = nil
+	s.subscriptions = s.subscriptions[:end]
+	sub.place = 0
 }

@@ -39,7 +39,7 @@ func standard() options {
 		writers: []int{1, 8, 32}, commitRun: 10 * time.Second, bulkRows: 100_000,
 		subscribers: 1000, latencyRun: 10 * time.Second,
 		apartEvents: 500, flatEvents: 12_000,
-		idle: 10_000, settle: 45 * time.Second,
+		idle: 10_000, settle: 150 * time.Second,
 	}
 }
 
@@ -64,7 +64,7 @@ func parseOptions(args []string, errors io.Writer) (options, error) {
 	only := flags.String("only", "", "sections to run, such as a,c: a commits, b latency, c fanout, d memory")
 	rounds := flags.Int("rounds", 0, "rounds of each comparison (default 3)")
 	seconds := flags.Duration("run", 0, "length of one run of a and b (default 10s)")
-	settle := flags.Duration("settle", 0, "idle time before memory is read (default 45s)")
+	settle := flags.Duration("settle", 0, "idle time before memory is read (default 150s: Go tidies up every two minutes)")
 	flags.StringVar(&o.dir, "dir", "", "folder on a disk for the cluster")
 	flags.StringVar(&o.postgresBin, "postgres-bin", "", "folder of the PostgreSQL programs (default: looked for)")
 	flags.StringVar(&o.notifier, "notifier", "", "notifier program to measure (default: built)")

@@ -4,9 +4,9 @@ package main
 
 // What an application would write; see the package's documentation.
 const (
-	// silence turns the doorbell off as no session can notice: the trigger does
-	// not run at all.
-	silence = `ALTER TABLE notifier.events DISABLE TRIGGER doorbell`
+	// silence turns the doorbell off as no session can notice: nothing of it
+	// runs at all.
+	silence = `ALTER TABLE notifier.events DISABLE TRIGGER doorbell, ALTER COLUMN rings DROP DEFAULT`
 
 	// naiveDoorbell is what one would write at first.
 	naiveDoorbell = `
