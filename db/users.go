@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"example.com/notifier/notifier"
 	"github.com/jackc/pgx/v5"
@@ -36,6 +37,46 @@ func (d *DB) UserCredentials(ctx context.Context, user string) (c notifier.Crede
 		return notifier.Credentials{}, false, fmt.Errorf("read a user's credentials: %w", err)
 	}
 	return c, true, nil
+}
+
+// AccountGenerations returns the generations of those users of notifier.users
+// who are there and not disabled, as of one position.
+func (d *DB) AccountGenerations(ctx context.Context, users []string) (generations map[string]int64, at notifier.Position, err error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	users = slices.DeleteFunc(slices.Clone(users), func(user string) bool { return !storable(user) })
+	var found []string
+	var values []int64
+	var text string
+	err = d.pool.QueryRow(ctx, `-- name: account_generations
+		SELECT coalesce(array_agg(user_id), '{}'), coalesce(array_agg(generation), '{}'), pg_current_snapshot()::text
+		FROM notifier.users
+		WHERE user_id = ANY ($1)
+			AND NOT disabled`, users).Scan(&found, &values, &text)
+	if err != nil {
+		return nil, at, fmt.Errorf("read the generations of accounts: %w", err)
+	}
+	generations = make(map[string]int64, len(found))
+	for i, user := range found {
+		generations[user] = values[i]
+	}
+	at, err = notifier.ParsePosition(text)
+	return generations, at, wrap("read the generations of accounts", err)
+}
+
+// AnyPassword reports whether there is a user who can log in.
+func (d *DB) AnyPassword(ctx context.Context) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	var any bool
+	err := d.pool.QueryRow(ctx, `-- name: any_password
+		SELECT EXISTS (
+			SELECT
+			FROM notifier.users
+			WHERE password_hash IS NOT NULL
+				AND NOT disabled
+		)`).Scan(&any)
+	return any, wrap("look for a user with a password", err)
 }
 
 // CreateUser makes a user; an empty hash is no password. by says who wants that,

@@ -98,6 +98,51 @@ func TestUsers_WhatIsRefused(t *testing.T) {
 	}
 }
 
+// A login is compared with the generations of those who may be logged in.
+func TestAccountGenerations(t *testing.T) {
+	t.Parallel()
+	url := dbtest.New(t)
+	d := open(t, db.Config{URL: asServer(url)})
+	for _, user := range []string{"alice", "bob", "carol"} {
+		must(t, d.CreateUser(t.Context(), user, "hash", nil, ""))
+	}
+	must(t, d.SetDisabled(t.Context(), "bob", true, ""))
+	alice, _ := credentials(t, d, "alice")
+	got, at, err := d.AccountGenerations(t.Context(), []string{"alice", "bob", "nobody", "a\x00", "\xff", ""})
+	must(t, err)
+	if diff := cmp.Diff(map[string]int64{"alice": alice.Generation}, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	must(t, d.SetPassword(t.Context(), "alice", "new", ""))
+	later, after, err := d.AccountGenerations(t.Context(), []string{"alice"})
+	must(t, err)
+	if later["alice"] <= got["alice"] || !after.Includes(at) || at.Includes(after) {
+		t.Errorf("after a new password: %v at %v, before %v at %v", later, after, got, at)
+	}
+}
+
+// Whether passwords are a way in at all.
+func TestAnyPassword(t *testing.T) {
+	t.Parallel()
+	d := open(t, db.Config{URL: asServer(dbtest.New(t))})
+	steps := []struct {
+		what string
+		step func() error
+		want bool
+	}{
+		{"nobody", func() error { return nil }, false},
+		{"a user without one", func() error { return d.CreateUser(t.Context(), "alice", "", nil, "") }, false},
+		{"a user with one", func() error { return d.CreateUser(t.Context(), "bob", "hash", nil, "") }, true},
+		{"a disabled user", func() error { return d.SetDisabled(t.Context(), "bob", true, "") }, false},
+	}
+	for _, s := range steps {
+		must(t, s.step())
+		if got, err := d.AnyPassword(t.Context()); err != nil || got != s.want {
+			t.Errorf("%s: %v, %v", s.what, got, err)
+		}
+	}
+}
+
 // Every instance must sign with the same key.
 func TestSigningKey(t *testing.T) {
 	t.Parallel()

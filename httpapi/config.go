@@ -2,12 +2,14 @@ package httpapi
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
 	"time"
 
+	"example.com/notifier/httpapi/auth"
 	"example.com/notifier/notifier"
 )
 
@@ -28,6 +30,12 @@ type Store interface {
 	// Admit asks the policy about a user who wants to subscribe to an object;
 	// without one, type and key are empty.
 	Admit(ctx context.Context, user, eventType, key string) (notifier.Admission, error)
+	// UserCredentials returns what is kept of a user for logging in; without
+	// such a user found is false.
+	UserCredentials(ctx context.Context, user string) (c notifier.Credentials, found bool, err error)
+	// AccountGenerations returns the generations of those users whose accounts
+	// are there and not disabled, as of one position.
+	AccountGenerations(ctx context.Context, users []string) (generations map[string]int64, at notifier.Position, err error)
 }
 
 // Config is what a [Server] is made from. Zero means the default, negative is
@@ -43,9 +51,15 @@ type Config struct {
 	// Logger takes what is worth telling; default: nothing is told.
 	Logger *slog.Logger
 
-	// Tokens verifies what clients show; nil: no token is any good, and
-	// Anonymous is required.
+	// Tokens verifies what clients show that is no token of our own; nil: no
+	// such token is any good.
 	Tokens Verifier
+	// SessionKey, of [auth.KeySize] bytes, signs the tokens that who logs in by
+	// a password gets. Instances with the same key take those of each other;
+	// default: a random one, so they end with the process.
+	SessionKey []byte
+	// PlainPasswords takes passwords also over plain HTTP from other hosts.
+	PlainPasswords bool
 	// Anonymous lets a client without a token do everything.
 	Anonymous bool
 	// AllowedOrigins are the web pages of other hosts that may use the server
@@ -129,7 +143,10 @@ func (c Config) complete() (Config, error) {
 	require(c.Hub != nil, "hub is missing")
 	require(c.Store != nil, "store is missing")
 	require(c.Ready != nil, "ready is missing")
-	require(c.Anonymous || c.Tokens != nil, "there is no key to verify tokens with, and anonymous is off: nobody could be let in")
+	if len(c.SessionKey) == 0 {
+		c.SessionKey = make([]byte, auth.KeySize)
+		rand.Read(c.SessionKey) // never returns an error
+	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}

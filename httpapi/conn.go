@@ -24,9 +24,14 @@ type conn struct {
 	server *Server
 	codec  codec
 	caller caller // who shook hands; nobody, if no token was shown
-	vigil  vigil  // only the reader's
-	wire   *wire
-	socket socket
+	// admitted says that the handshake was all that the client has to show: it
+	// need not say soon what it wants, and the connection lasts as long as the
+	// caller does.
+	admitted bool
+	peer     peer
+	vigil    vigil // only the reader's
+	wire     *wire
+	socket   socket
 
 	born       int // tick of the heartbeat
 	pings      uint32
@@ -41,10 +46,10 @@ type conn struct {
 	subscriber *notifier.Subscriber
 	// subscriptions are those that are in force, by the codec's names.
 	subscriptions map[string]*subscription
-	weight        int                    // of all of them
-	revoked       *notifier.Subscription // ended by the hub before it was recorded
-	leases        map[string]*lease      // by the user whose tokens were shown
-	stopReading   context.CancelFunc     // of what is read for it from the store; nil: nothing
+	weight        int                              // of all of them
+	revoked       map[*notifier.Subscription]error // ended by the hub before they were recorded, and why
+	leases        map[string]*lease                // by the user whose tokens were shown
+	stopReading   context.CancelFunc               // of what is read for it from the store; nil: nothing
 }
 
 // run serves the connection from its first byte to its last.
@@ -52,6 +57,10 @@ func (c *conn) run(ws *websocket.Conn) {
 	defer c.server.connections.release()
 	if !c.server.connections.add(c) {
 		c.End(notifier.EndedByShutdown)
+	}
+	if c.admitted {
+		c.join(c.caller.User)
+		c.renew(c.caller)
 	}
 	ws.SetReadLimit(c.server.config.MaxMessage)
 	c.keepVigil()

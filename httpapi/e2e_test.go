@@ -15,14 +15,14 @@ import (
 )
 
 // instance runs a whole server, over a database, until the test ends.
-func instance(t *testing.T, url string) *system {
+func instance(t *testing.T, url string, adjust ...func(*httpapi.Config)) *system {
 	t.Helper()
 	d, err := db.Open(t.Context(), db.Config{URL: url, ListenURL: url})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(d.Close)
-	hub := notifier.NewHub(notifier.AccessConfig{})
+	hub := notifier.NewHub(notifier.AccessConfig{Policy: d, Changes: d.AccessChanges, Accounts: d.AccountGenerations})
 	ctx, cancel := context.WithCancel(context.Background())
 	fed := make(chan error, 1)
 	go func() { fed <- d.Feed(ctx, hub) }() // ends with the test
@@ -32,7 +32,12 @@ func instance(t *testing.T, url string) *system {
 			t.Errorf("feed: %v", err)
 		}
 	})
-	s := setup(t, func(c *httpapi.Config) { c.Hub, c.Store, c.Ready = hub, d, d.Ready })
+	key, err := d.SigningKey(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole := func(c *httpapi.Config) { c.Hub, c.Store, c.Ready, c.SessionKey = hub, d, d.Ready, key }
+	s := setup(t, append([]func(*httpapi.Config){whole}, adjust...)...)
 	until(t, "the server is ready", func() bool {
 		status, _, _ := s.request("GET", "/readyz", "")
 		return status == 200

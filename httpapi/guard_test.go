@@ -111,13 +111,13 @@ func TestNew_ReportsAllProblemsAtOnce(t *testing.T) {
 	t.Parallel()
 	_, err := httpapi.New(httpapi.Config{
 		AllowedOrigins: []string{"example.com", "http://a/b"}, AllowedHosts: []string{"*", "http://x"},
-		MaxBody: -1, MaxList: -1, Drain: -1, MaxPushing: 5,
+		MaxBody: -1, MaxList: -1, Drain: -1, MaxPushing: 5, SessionKey: make([]byte, 5),
 	})
 	if err == nil {
 		t.Fatal("taken")
 	}
 	for _, part := range []string{
-		"hub is missing", "store is missing", "ready is missing", "anonymous is off", `"example.com"`, `"http://a/b"`, `"*"`, `"http://x"`,
+		"hub is missing", "store is missing", "ready is missing", "signing key has 5 bytes", `"example.com"`, `"http://a/b"`, `"*"`, `"http://x"`,
 		"max body is negative", "max list is negative", "drain is negative",
 	} {
 		if !strings.Contains(err.Error(), part) {

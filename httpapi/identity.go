@@ -24,14 +24,23 @@ type Verifier interface {
 type caller struct {
 	auth.Identity
 	open bool // it has shown nothing, and need not: it may do everything
+	// account is what it has logged in to; nil: it has shown a token of
+	// others, or nothing.
+	account *notifier.Account
 }
 
 // tokenParameter is the query parameter a token may come in.
 const tokenParameter = "token"
 
-// authenticate returns who sends a request. Without a credential, and if one is
-// needed, it returns errNoToken.
+// authenticate returns who sends a request: whom a middleware found out, if one
+// did (see [withCaller]), or else whose token it shows. Without a credential,
+// and if one is needed, it returns errNoToken. A password is good only where a
+// protocol has a place for it: a browser sends one that it knows along with what
+// a foreign page has it ask for.
 func (s *Server) authenticate(r *http.Request) (caller, error) {
+	if who, ok := r.Context().Value(callerKey{}).(caller); ok {
+		return who, nil
+	}
 	credential, err := auth.FromRequest(r, tokenParameter)
 	switch {
 	case errors.Is(err, auth.ErrMissing):
@@ -53,6 +62,9 @@ func (s *Server) stranger() (caller, error) {
 func (s *Server) verify(ctx context.Context, token string) (caller, error) {
 	if token == "" {
 		return caller{}, errNoToken
+	}
+	if auth.IsSession(token) {
+		return s.verifySession(ctx, token)
 	}
 	if s.config.Tokens == nil {
 		return caller{}, errBadToken
@@ -84,8 +96,19 @@ func (c caller) unrestricted() bool { return c.Roles.Has(auth.Admin) }
 const admitTimeout = 10 * time.Second
 
 // admit asks the policy about a subscription. Who sees everything needs no
-// permission and need not be a user.
-func (s *Server) admit(ctx context.Context, who caller, about *object) (notifier.Admission, error) {
+// permission and need not be a user. Of who has logged in, the account must be
+// what it was; that is looked at first, since the admission is as of the older
+// of both answers.
+func (s *Server) admit(ctx context.Context, who caller, about *object) (admission notifier.Admission, err error) {
+	ctx, cancel := context.WithTimeout(ctx, admitTimeout)
+	defer cancel()
+	if who.account != nil {
+		at, err := s.checkAccount(ctx, who.account)
+		if err != nil {
+			return notifier.Admission{}, err
+		}
+		defer func() { admission.At = at }()
+	}
 	if who.unrestricted() {
 		return notifier.Admission{Exists: true, MayRead: true}, nil
 	}
@@ -93,9 +116,7 @@ func (s *Server) admit(ctx context.Context, who caller, about *object) (notifier
 	if about != nil {
 		o = *about
 	}
-	ctx, cancel := context.WithTimeout(ctx, admitTimeout)
-	defer cancel()
-	admission, err := s.config.Store.Admit(ctx, who.User, o.eventType, o.key)
+	admission, err = s.config.Store.Admit(ctx, who.User, o.eventType, o.key)
 	switch {
 	case err != nil:
 		s.config.Logger.Error("policy failed", "user", who.User, "error", err)
@@ -120,10 +141,15 @@ func (s *Server) requires(role auth.Role) func(http.Handler) http.Handler {
 			case !who.Roles.Has(role):
 				refuse(w, http.StatusForbidden, "the token's user lacks the role "+string(role))
 			default:
-				next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, who)))
+				next.ServeHTTP(w, withCaller(r, who))
 			}
 		})
 	}
+}
+
+// withCaller returns a request that is known to come from that caller.
+func withCaller(r *http.Request, who caller) *http.Request {
+	return r.WithContext(context.WithValue(r.Context(), callerKey{}, who))
 }
 
 // requester returns the user who makes a request that has passed requires.
@@ -133,8 +159,12 @@ func requester(r *http.Request) string {
 }
 
 // unauthorized answers a request without a credential that is any good
-// (RFC 6750, 3).
+// (RFC 6750, 3), or one whose credential can't be looked at now.
 func unauthorized(w http.ResponseWriter, err error) {
+	if errors.Is(err, errUnavailable) {
+		refuse(w, http.StatusServiceUnavailable, err.Error())
+		return
+	}
 	challenge := `Bearer`
 	if errors.Is(err, errBadToken) {
 		challenge = `Bearer error="invalid_token"`

@@ -39,7 +39,7 @@ func (c *conn) renew(who caller) {
 }
 
 // expire ends what rests on a user's tokens, unless a newer one came in this
-// moment.
+// moment. Of an admitted client that is all there is.
 func (c *conn) expire(user string) {
 	c.mu.Lock()
 	held := c.leases[user]
@@ -48,18 +48,10 @@ func (c *conn) expire(user string) {
 		return
 	}
 	delete(c.leases, user)
-	var ended []*subscription
-	for name, sub := range c.subscriptions {
-		if sub.user == user {
-			c.takeLocked(name)
-			ended = append(ended, sub)
-		}
-	}
+	ended := c.takeLocked(func(sub *subscription) bool { return sub.user == user })
 	c.mu.Unlock()
-	for _, sub := range ended {
-		c.server.config.Hub.Unsubscribe(sub.Subscription)
-	}
-	if len(ended) > 0 {
+	c.unsubscribe(ended)
+	if len(ended) > 0 || c.admitted {
 		c.tellLoss(errExpired)
 	}
 }

@@ -2,6 +2,10 @@ package httpapi
 
 import (
 	"context"
+	"errors"
+	"time"
+
+	"example.com/notifier/httpapi/auth"
 )
 
 // logIn puts whom a command's credential names in the place of whoever the
@@ -10,12 +14,7 @@ import (
 func (c *conn) logIn(cmd command) (result, error) {
 	before := c.caller
 	c.caller = caller{}
-	ctx, cancel := context.WithTimeout(context.Background(), admitTimeout)
-	defer cancel()
-	who, err := c.server.verify(ctx, cmd.token)
-	if err == nil {
-		_, err = c.server.admit(ctx, who, nil)
-	}
+	who, got, err := c.enter(cmd)
 	if err != nil || who.User != before.User || who.Roles != before.Roles {
 		c.logOut()
 	}
@@ -24,7 +23,40 @@ func (c *conn) logIn(cmd command) (result, error) {
 	}
 	c.caller = who
 	c.renew(who)
-	return result{token: cmd.token, expires: who.Expires}, nil
+	return got, nil
+}
+
+// enter returns whose credential a command shows, and with what the client may
+// come back: a new token, if its own is one of ours, which so is renewed without
+// anything that instances would have to know of each other.
+func (c *conn) enter(cmd command) (who caller, got result, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), admitTimeout)
+	defer cancel()
+	switch {
+	case cmd.password == nil:
+		who, err = c.server.verify(ctx, cmd.token)
+	case c.server.config.Anonymous: // it opens nothing that is not open
+		who, err = c.server.stranger()
+	default:
+		who, err = c.server.logIn(ctx, cmd.password.user, cmd.password.text, c.peer)
+	}
+	if err == nil {
+		_, err = c.server.admit(ctx, who, nil)
+	}
+	if _, ok := errors.AsType[*auth.ThrottledError](err); ok {
+		err = errThrottled
+	}
+	if err != nil {
+		return caller{}, result{}, err
+	}
+	if who.account == nil && !who.open {
+		return who, result{token: cmd.token, expires: who.Expires}, nil
+	}
+	got.token, got.expires, err = c.server.openSession(who, sysadmSession)
+	if who.account != nil {
+		who.Expires = got.expires
+	}
+	return who, got, err
 }
 
 // logOut forgets for whom the connection is, and all that it has subscribed to.
@@ -32,10 +64,19 @@ func (c *conn) logOut() {
 	c.caller = caller{}
 	c.stopLeases()
 	c.mu.Lock()
-	all := c.subscriptions
-	c.subscriptions, c.weight = nil, 0
+	all := c.takeLocked(func(*subscription) bool { return true })
 	c.mu.Unlock()
-	for _, sub := range all {
-		c.server.config.Hub.Unsubscribe(sub.Subscription)
+	c.unsubscribe(all)
+}
+
+// prolong has what the connection is logged in to last from this request on,
+// where the protocol says so. A token of others has its own end.
+func (c *conn) prolong() {
+	p, ok := c.codec.(patient)
+	if now := time.Now(); ok && c.caller.account != nil && !c.caller.Expired(now) {
+		if end := now.Add(p.patience().session); !c.caller.Expires.IsZero() && end.After(c.caller.Expires) {
+			c.caller.Expires = end
+			c.renew(c.caller)
+		}
 	}
 }

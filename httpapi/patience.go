@@ -8,11 +8,11 @@ import (
 
 // patient is a codec whose protocol says itself how long a client may take, in
 // place of [Config.FirstMessage].
-type patient interface {
-	// patience returns how long a client may take to log in, and how long it
-	// may then say nothing.
-	patience() (login, silence time.Duration)
-}
+type patient interface{ patience() patience }
+
+// patience is how long a client may take to log in, how long it may then say
+// nothing, and how long it stays logged in to an account after a request.
+type patience struct{ login, silence, session time.Duration }
 
 // vigil ends a connection whose client takes too long.
 type vigil struct {
@@ -32,10 +32,9 @@ func (c *conn) keepVigil() {
 	if c.vigil.timer != nil && !known && !c.vigil.known {
 		return
 	}
-	limit, silence := p.patience()
-	reason := notifier.EndedByNoLogin
+	limit, reason := p.patience().login, notifier.EndedByNoLogin
 	if known {
-		limit, reason = silence, notifier.EndedByIdleness
+		limit, reason = p.patience().silence, notifier.EndedByIdleness
 	}
 	c.vigil.stop()
 	c.vigil = vigil{time.AfterFunc(limit, func() { c.End(reason) }), known}

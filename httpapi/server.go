@@ -14,6 +14,8 @@ import (
 type Server struct {
 	config      Config
 	connections *connections
+	logins      *auth.Logins
+	sessions    *auth.Signer
 	places      places // of replays
 	pushing     budget
 	handler     http.Handler
@@ -24,12 +26,15 @@ type Server struct {
 func New(c Config) (*Server, error) {
 	complete, err := c.complete()
 	guard, guardErr := newGuard(complete)
-	if err := errors.Join(err, guardErr); err != nil {
+	sessions, keyErr := auth.NewSigner(complete.SessionKey, nil)
+	if err := errors.Join(err, guardErr, keyErr); err != nil {
 		return nil, fmt.Errorf("configure the HTTP side: %w", err)
 	}
 	s := &Server{
 		config:      complete,
 		connections: newConnections(complete),
+		logins:      auth.NewLogins(auth.LoginConfig{}),
+		sessions:    sessions,
 		places:      newPlaces(complete.MaxReplays),
 		pushing:     newBudget(complete.MaxPushing),
 	}
@@ -56,6 +61,8 @@ func (s *Server) routes(g *guard) http.Handler {
 	events := newSysadm(s.config)
 	s.protocol(r, "/sysadm", events)
 	r.Handle("/", s.upgradeOnly(events)) // where its clients connect to; a browser finds nothing there yet
+
+	r.Route("/api/v3", s.drpRoutes)
 
 	text := r.With(acceptsText)
 	text.With(s.requires(auth.Publisher), sendsJSON).Post("/push_events", s.pushEvents)
@@ -95,11 +102,16 @@ func readable(r chi.Router, path string, page http.HandlerFunc) {
 // methods, and names these.
 func wrongMethod(routes chi.Routes) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost} {
-			if routes.Match(chi.NewRouteContext(), method, r.URL.Path) {
-				w.Header().Add("Allow", method)
-			}
-		}
+		allow(w, routes, r.URL.Path)
 		w.WriteHeader(http.StatusMethodNotAllowed)
+	}
+}
+
+// allow names the methods by which a page can be asked for.
+func allow(w http.ResponseWriter, routes chi.Routes, path string) {
+	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost} {
+		if routes.Match(chi.NewRouteContext(), method, path) {
+			w.Header().Add("Allow", method)
+		}
 	}
 }

@@ -13,6 +13,8 @@ type subscription struct {
 	*notifier.Subscription
 	user   string // on whose token it rests
 	weight int    // what it takes of Config.MaxSubscriptions
+	// account is what that user has logged in to; nil: a token of others.
+	account *notifier.Account
 }
 
 // receive does what a message asks for, and answers it before the next is read.
@@ -20,8 +22,9 @@ func (c *conn) receive(message []byte) {
 	if c.isEnding() {
 		return
 	}
-	cmd, err := c.codec.decode(message)
+	c.prolong()
 	defer c.keepVigil()
+	cmd, err := c.codec.decode(message)
 	if c.codec.once() && c.subscriber != nil {
 		c.renewBy(cmd)
 		return
@@ -103,7 +106,7 @@ func (c *conn) identify(cmd command) (caller, error) {
 			c.caller = who // in place of the older one
 		}
 		return who, err
-	case c.caller.Expired(time.Now()):
+	case c.caller.Expired(time.Now()) && !c.admitted: // whose lease ends it all
 		return caller{}, errBadToken
 	case c.caller.User != "":
 		return c.caller, nil
@@ -121,7 +124,7 @@ func (c *conn) withdraw(cmd command, who caller) error {
 	}
 	for _, w := range cmd.wants {
 		c.mu.Lock()
-		sub := c.takeLocked(w.name)
+		sub := c.dropLocked(w.name)
 		c.mu.Unlock()
 		if sub != nil {
 			c.server.config.Hub.Unsubscribe(sub.Subscription)
@@ -159,7 +162,7 @@ func (c *conn) trySubscribe(cmd command, who caller) (begin func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	permit := notifier.Permit{At: admission.At}
+	permit := notifier.Permit{At: admission.At, Account: who.account}
 	if cmd.about != nil && admission.Dataset != nil {
 		permit.Scope = &notifier.Question{User: who.User, Type: cmd.about.eventType, Dataset: *admission.Dataset, HasDataset: true}
 	}
@@ -176,9 +179,9 @@ func (c *conn) trySubscribe(cmd command, who caller) (begin func(), err error) {
 		if err != nil {
 			return begin, err
 		}
-		sub := &subscription{joined, who.User, w.weigh(user)}
-		if !c.record(w.name, sub) {
-			return begin, errNoAccess
+		sub := &subscription{joined, who.User, w.weigh(user), who.account}
+		if lost, ok := c.record(w.name, sub); !ok {
+			return begin, lost
 		}
 		if cmd.replay {
 			begin = func() { c.startReplay(sub, filter, point) } // it releases when it is done
@@ -214,15 +217,16 @@ func (c *conn) join(user string) {
 }
 
 // record keeps a subscription by its name, in place of an older one. It returns
-// false if access to it was revoked in this moment.
-func (c *conn) record(name string, sub *subscription) bool {
+// false if the hub has ended it in this moment, and why.
+func (c *conn) record(name string, sub *subscription) (lost error, ok bool) {
 	c.mu.Lock()
-	if c.revoked == sub.Subscription {
-		c.revoked = nil
+	lost, ended := c.revoked[sub.Subscription]
+	c.revoked = nil // what else is in it was recorded, and withdrawn, before
+	if ended {
 		c.mu.Unlock()
-		return false
+		return lost, false
 	}
-	older := c.takeLocked(name)
+	older := c.dropLocked(name)
 	if c.subscriptions == nil {
 		c.subscriptions = make(map[string]*subscription, 1)
 	}
@@ -232,67 +236,59 @@ func (c *conn) record(name string, sub *subscription) bool {
 	if older != nil {
 		c.server.config.Hub.Unsubscribe(older.Subscription)
 	}
-	return true
+	return nil, true
 }
 
-// takeLocked takes a subscription off the record and returns it; nil: there is
-// none of that name.
-func (c *conn) takeLocked(name string) *subscription {
-	sub := c.subscriptions[name]
+// Revoke tells the client that a subscription has ended. With an account, all
+// end that rest on it: the client is told once, as when a token expires.
+func (c *conn) Revoke(ended *notifier.Subscription, lost notifier.Loss) {
+	why := errRevoked
+	if lost == notifier.LostAccount {
+		why = errExpired
+	}
+	c.mu.Lock()
+	sub := c.forgetLocked(ended, why)
+	var others []*subscription
+	if sub != nil && lost == notifier.LostAccount {
+		others = c.takeLocked(func(other *subscription) bool { return other.account != nil && *other.account == *sub.account })
+	}
+	c.mu.Unlock()
+	c.unsubscribe(others)
 	if sub != nil {
-		delete(c.subscriptions, name)
-		c.weight -= sub.weight
-	}
-	return sub
-}
-
-// hasRoom reports whether the connection may have all of these subscriptions
-// besides its others, each in place of one of the same name. Others only get
-// fewer until these are recorded, as the caller is the connection's reader.
-func (c *conn) hasRoom(wants []want, user string) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	held := c.weight
-	for _, w := range wants {
-		held += w.weigh(user)
-		if older := c.subscriptions[w.name]; older != nil {
-			held -= older.weight
-		}
-	}
-	return held <= c.server.config.MaxSubscriptions
-}
-
-// nameUnit is how many bytes of a name count as one subscription: about as many
-// as one with an id of usual size has.
-const nameUnit = 64
-
-// weigh says how many subscriptions one counts for: a filter that lists values
-// has an entry for each in the hub's index, and a name may be long.
-func (w want) weigh(user string) int {
-	f := w.filter(user)
-	return max(1, len(f.Types), len(f.Actions), len(f.Keys), (len(w.name)+nameUnit-1)/nameUnit)
-}
-
-// Revoke tells the client that a subscription has ended.
-func (c *conn) Revoke(ended *notifier.Subscription) {
-	if c.forget(ended) {
-		c.tellLoss(errRevoked)
+		c.tellLoss(why)
 	}
 }
 
-// forget drops a subscription that the hub has ended. If it is not recorded yet,
-// which happens at once, record will see that.
-func (c *conn) forget(ended *notifier.Subscription) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+// forgetLocked drops a subscription that the hub has ended and returns it. If it
+// is not recorded yet, which happens at once, record will see why.
+func (c *conn) forgetLocked(ended *notifier.Subscription, why error) *subscription {
+	found := c.takeLocked(func(sub *subscription) bool { return sub.Subscription == ended })
+	if len(found) > 0 {
+		return found[0]
+	}
+	if c.revoked == nil {
+		c.revoked = make(map[*notifier.Subscription]error, 1)
+	}
+	c.revoked[ended] = why
+	return nil
+}
+
+// takeLocked removes the subscriptions that are chosen from those recorded.
+func (c *conn) takeLocked(chosen func(*subscription) bool) (taken []*subscription) {
 	for name, sub := range c.subscriptions {
-		if sub.Subscription == ended {
-			c.takeLocked(name)
-			return true
+		if chosen(sub) {
+			c.dropLocked(name)
+			taken = append(taken, sub)
 		}
 	}
-	c.revoked = ended
-	return false
+	return taken
+}
+
+// unsubscribe has the hub forget subscriptions that were taken.
+func (c *conn) unsubscribe(taken []*subscription) {
+	for _, sub := range taken {
+		c.server.config.Hub.Unsubscribe(sub.Subscription)
+	}
 }
 
 // tellLoss tells the client why subscriptions have ended; where the protocol has

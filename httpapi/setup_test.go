@@ -37,6 +37,7 @@ type store struct {
 	replaying    func(page int) // called, unlocked, before each page of a replay
 	pageSize     int            // of a replay; 0: all in one page
 	looks        atomic.Int64   // how often the newest event was looked for
+	accounts     map[string]notifier.Credentials
 }
 
 func position(xmax uint64) notifier.Position {
@@ -68,6 +69,37 @@ func (s *store) published() []notifier.Publication {
 // Admit knows every user and forbids nothing.
 func (s *store) Admit(context.Context, string, string, string) (notifier.Admission, error) {
 	return notifier.Admission{Exists: true, MayRead: true}, nil
+}
+
+// UserCredentials returns what setAccount has set.
+func (s *store) UserCredentials(_ context.Context, user string) (notifier.Credentials, bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c, found := s.accounts[user]
+	return c, found, s.fault
+}
+
+// AccountGenerations is as of a position that is never too old.
+func (s *store) AccountGenerations(_ context.Context, users []string) (map[string]int64, notifier.Position, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	found := map[string]int64{}
+	for _, user := range users {
+		if c, ok := s.accounts[user]; ok && !c.Disabled {
+			found[user] = c.Generation
+		}
+	}
+	return found, position(asOf), s.fault
+}
+
+// setAccount makes or changes what a user logs in to.
+func (s *store) setAccount(user string, c notifier.Credentials) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.accounts == nil {
+		s.accounts = map[string]notifier.Credentials{}
+	}
+	s.accounts[user] = c
 }
 
 // Publish stores a publication in a transaction of its own and delivers it.
@@ -184,12 +216,13 @@ func (s *store) replayBroken() error {
 
 // system is a server under test.
 type system struct {
-	t     *testing.T
-	hub   *notifier.Hub
-	store *store // unless the test brings its own
-	addr  string
-	url   string
-	stop  func() error // stops it and returns what Run returned
+	t      *testing.T
+	hub    *notifier.Hub
+	server *httpapi.Server
+	store  *store // unless the test brings its own
+	addr   string
+	url    string
+	stop   func() error // stops it and returns what Run returned
 }
 
 // setup runs a server on a loopback port until the test ends.
@@ -218,6 +251,7 @@ func setupOn(t *testing.T, l net.Listener, adjust ...func(*httpapi.Config)) *sys
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.server = server
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- server.Run(ctx, l) }() // ends with the test

@@ -78,7 +78,9 @@ func (*sysadm) once() bool { return false }
 func (*sysadm) lost(error) []byte { return nil }
 
 // patience is the real server's.
-func (*sysadm) patience() (login, silence time.Duration) { return sysadmLogin, sysadmSilence }
+func (*sysadm) patience() patience {
+	return patience{login: sysadmLogin, silence: sysadmSilence, session: sysadmSession}
+}
 
 // decode reads a request. The order of checks is the real server's: its form,
 // then who asks, then what for.

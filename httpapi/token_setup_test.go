@@ -155,7 +155,8 @@ func newDirectory(users ...string) *directory {
 	for _, u := range users {
 		d.users[u] = true
 	}
-	d.store = &store{hub: notifier.NewHub(notifier.AccessConfig{Policy: d}), xid: 100}
+	d.store = &store{xid: 100}
+	d.hub = notifier.NewHub(notifier.AccessConfig{Policy: d, Accounts: d.AccountGenerations})
 	d.hub.Start(position(d.xid))
 	return d
 }

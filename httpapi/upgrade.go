@@ -26,7 +26,7 @@ func (s *Server) upgrade(codec codec) http.HandlerFunc {
 			return
 		}
 		who, err := s.authenticate(r)
-		if errors.Is(err, errBadToken) { // with none, a message may bring one
+		if err != nil && !errors.Is(err, errNoToken) { // with none, a message may bring one
 			unauthorized(w, err)
 			return
 		}
@@ -34,7 +34,8 @@ func (s *Server) upgrade(codec codec) http.HandlerFunc {
 			refuse(w, http.StatusServiceUnavailable, err.Error())
 			return
 		}
-		c := &conn{server: s, codec: codec, caller: who}
+		_, admitted := callerIn(r.Context())
+		c := &conn{server: s, codec: codec, caller: who, admitted: admitted, peer: peerOf(r)}
 		ws, err := websocket.Accept(&hijacker{w, c}, r, &websocket.AcceptOptions{
 			InsecureSkipVerify: true, // the guard has checked the Origin
 			CompressionMode:    websocket.CompressionDisabled,

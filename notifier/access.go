@@ -27,7 +27,11 @@ type Permit struct {
 	// Scope, if not nil, is asked again when access changes; the subscription
 	// ends if the answer has become no.
 	Scope *Question
-	At    Position
+	// Account, if not nil, is what the client logged in to. The subscription
+	// ends, an admin's too, when the account is at another generation, disabled
+	// or gone.
+	Account *Account
+	At      Position
 }
 
 // AccessConfig says how a hub decides who sees what.
@@ -39,6 +43,10 @@ type AccessConfig struct {
 	// published: what it owes to a change that is not read yet must not be
 	// taken for the state before. nil: the policy answers as of the batch.
 	Changes func(ctx context.Context, since Position) ([]*Event, error)
+	// Accounts returns the generations of those accounts that are there and not
+	// disabled, by user, as of one position; nil: no subscription may rest on
+	// one.
+	Accounts func(ctx context.Context, users []string) (generations map[string]int64, at Position, err error)
 	// Report is told how each attempt to have the policy answer went; nil:
 	// nobody. While it fails, nothing is delivered.
 	Report func(error)

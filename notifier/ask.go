@@ -101,7 +101,7 @@ func (h *Hub) recheck(ctx context.Context, doubtful []*Subscription, to Position
 	}
 	h.mu.Unlock()
 	for _, sub := range lost {
-		sub.subscriber.receiver.Revoke(sub)
+		sub.subscriber.receiver.Revoke(sub, LostAccess)
 	}
 	return nil
 }

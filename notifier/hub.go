@@ -28,6 +28,10 @@ type Hub struct {
 	index       index
 	subscribers map[*Subscriber]struct{}
 	users       map[string]*reader
+	// accounts are the subscriptions that rest on one, by its user.
+	accounts map[string]map[*Subscription]struct{}
+	// restarted: what happened to them before Start is not known.
+	restarted bool
 	// floor is where access has changed last: older verdicts don't count.
 	floor   Position
 	changes changes // of the batch that is being published
@@ -51,6 +55,7 @@ func NewHub(access AccessConfig) *Hub {
 		index:       newIndex(),
 		subscribers: make(map[*Subscriber]struct{}),
 		users:       make(map[string]*reader),
+		accounts:    make(map[string]map[*Subscription]struct{}),
 	}
 }
 
@@ -62,6 +67,7 @@ func (h *Hub) Start(p Position) {
 	defer h.mu.Unlock()
 	h.point = Point{From: p, To: p}
 	h.floor = p
+	h.restarted = len(h.accounts) > 0
 	h.forgetChangesLocked()
 	h.ahead = changes{}
 	for _, r := range h.users {
@@ -122,6 +128,8 @@ var (
 	// ErrStalePermit says that access has changed since the permit was
 	// computed: it must be asked for again.
 	ErrStalePermit = errors.New("access has changed meanwhile")
+
+	errNoAccounts = errors.New("the hub can't look after accounts")
 )
 
 // Subscribe adds a filter to a subscriber that has joined. Every event the
@@ -129,12 +137,17 @@ var (
 // be queued; replay owes those it covers. An event that several filters of one
 // subscriber want is queued once.
 func (h *Hub) Subscribe(s *Subscriber, v Viewer, f Filter, permit Permit) (*Subscription, Point, error) {
+	topics := f.topics() // may be thousands: not under the lock
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if _, ok := h.subscribers[s]; !ok {
 		return nil, h.point, ErrGone
 	}
-	if h.access.Policy != nil && !v.Admin && !permit.At.Includes(h.floor) {
+	if permit.Account != nil && (h.access.Accounts == nil || h.access.Policy == nil) {
+		return nil, h.point, errNoAccounts
+	}
+	checked := !v.Admin || permit.Account != nil
+	if h.access.Policy != nil && checked && !permit.At.Includes(h.floor) {
 		return nil, h.point, ErrStalePermit
 	}
 	sub := &Subscription{
@@ -142,7 +155,8 @@ func (h *Hub) Subscribe(s *Subscriber, v Viewer, f Filter, permit Permit) (*Subs
 		filter: f, plain: f.plain(), permit: permit,
 	}
 	s.keep(sub)
-	h.index.add(sub)
+	h.index.add(sub, topics)
+	h.restLocked(sub)
 	return sub, h.point, nil
 }
 
@@ -160,6 +174,7 @@ func (h *Hub) unsubscribeLocked(sub *Subscription) bool {
 	}
 	s.discard(sub)
 	h.index.remove(sub)
+	h.unrestLocked(sub)
 	h.dismissLocked(s, sub.viewer.User)
 	return true
 }

@@ -34,9 +34,13 @@ func (r *recorder) Flush() {
 	r.flushes++
 }
 
-func (r *recorder) Revoke(*notifier.Subscription) {
+func (r *recorder) Revoke(_ *notifier.Subscription, lost notifier.Loss) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if lost == notifier.LostAccount {
+		r.frames = append(r.frames, "logged out")
+		return
+	}
 	r.frames = append(r.frames, "revoked")
 }
 

@@ -19,15 +19,8 @@ var errStalePolicy = errors.New("the policy answered as of a position that is to
 // for the policy, for as long as that takes, because an event must neither reach
 // the wrong user nor get lost. It returns an error only if the context ends.
 func (h *Hub) Publish(ctx context.Context, p Page) error {
-	if h.access.Policy != nil && len(p.Controls) > 0 {
-		h.mu.Lock()
-		h.catchUpLocked(p.To)
-		doubtful := h.applyLocked(newChanges(changesOf(p.Controls)), p.To)
-		h.mu.Unlock()
-		err := h.insist(ctx, func() error { return h.recheck(ctx, doubtful, p.To) })
-		if err != nil {
-			return err
-		}
+	if err := h.obeyChanges(ctx, p); err != nil {
+		return err
 	}
 	for next := 0; ; {
 		var open []Question
@@ -41,6 +34,33 @@ func (h *Hub) Publish(ctx context.Context, p Page) error {
 			return err
 		}
 	}
+}
+
+// obeyChanges has all that a batch's changes of access may have ended checked
+// before any of its events is delivered.
+func (h *Hub) obeyChanges(ctx context.Context, p Page) error {
+	if h.access.Policy == nil {
+		return nil
+	}
+	h.mu.Lock()
+	var doubtful []*Subscription
+	all := changesOf(p.Controls)
+	if len(p.Controls) > 0 {
+		h.catchUpLocked(p.To)
+		doubtful = h.applyLocked(newChanges(all), p.To)
+	}
+	shaken := h.shakenLocked(all)
+	h.restarted = false
+	h.mu.Unlock()
+	if len(p.Controls) > 0 {
+		if err := h.insist(ctx, func() error { return h.recheck(ctx, doubtful, p.To) }); err != nil {
+			return err
+		}
+	}
+	if len(shaken) == 0 {
+		return nil
+	}
+	return h.insist(ctx, func() error { return h.recheckAccounts(ctx, shaken) })
 }
 
 // insist repeats what needs the policy until it succeeds.

@@ -24,9 +24,18 @@ type Receiver interface {
 	// End closes the connection for that reason, after what is queued.
 	End(reason Ending)
 	// Revoke tells the client, if its protocol has words for that, that the
-	// subscription has ended because its viewer has lost access.
-	Revoke(sub *Subscription)
+	// subscription has ended because of that loss.
+	Revoke(sub *Subscription, lost Loss)
 }
+
+// Loss is what a subscription has ended for.
+type Loss int
+
+// The losses.
+const (
+	LostAccess  Loss = iota // the viewer may not read any more what the permit is about
+	LostAccount             // the account that the client logged in to is not what it was
+)
 
 // Subscriber is one client as the hub sees it: a user, the form its events
 // take, and where they go.

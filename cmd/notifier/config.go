@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -25,6 +26,8 @@ type serverConfig struct {
 
 func (c *serverConfig) define(s *settings, address string) {
 	define(s, "addr", "list", address, "where to listen: host:port, several with commas", &c.addresses, parseAddresses)
+	defineSwitch(s, "plain-passwords", "take passwords over plain HTTP also from other hosts, where anybody on the way can read them",
+		&c.http.PlainPasswords)
 	define(s, "allowed-origins", "list", "", "web pages of other hosts that may connect in anonymous mode: scheme://host, null, *",
 		&c.http.AllowedOrigins, parseOrigins)
 	define(s, "allowed-hosts", "list", "", "names by which this server may be called in anonymous mode, besides loopback and IP addresses",
@@ -84,6 +87,21 @@ func (c *serverConfig) problems() []error {
 		return []error{named("max-pushing", "is less than --max-body: no such body could be taken")}
 	}
 	return nil
+}
+
+// checkWayIn refuses to run a server that nobody could be let in to. A user with
+// a password is a way in; that only the database knows.
+func (c *serverConfig) checkWayIn(ctx context.Context, database *db.DB) error {
+	if c.http.Anonymous || c.tokens.given() {
+		return nil
+	}
+	ok, err := database.AnyPassword(ctx)
+	if err != nil || ok {
+		return err
+	}
+	return configError{named("anonymous", "is off, there is no key to verify tokens with, and no user has a password: nobody could be let in; "+
+		"give --jwt-secret, --jwt-public-key, --jwks-url or --jwks-file; or make a user with 'notifier user add'; "+
+		"or turn it on where everybody who reaches the server may read and publish everything")}
 }
 
 // parseAddresses reads a list of host:port; an empty host is every address.

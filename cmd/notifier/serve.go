@@ -22,8 +22,9 @@ func (a *app) serveCommand() *cobra.Command {
 		Use:   "serve",
 		Short: "Run a server on a database",
 		Long: "serve follows the log in a Postgres database and serves it to subscribers, until SIGTERM or SIGINT.\n\n" +
-			"It needs --database-url, a schema brought up by 'notifier migrate up' (or --migrate), and a key to verify\n" +
-			"tokens with: --jwt-secret, --jwt-public-key, --jwks-url or --jwks-file; or else --anonymous.",
+			"It needs --database-url, a schema brought up by 'notifier migrate up' (or --migrate), and a way to let people in:\n" +
+			"a key to verify tokens with (--jwt-secret, --jwt-public-key, --jwks-url or --jwks-file), or a user with a password\n" +
+			"('notifier user add'), or else --anonymous.",
 		Args: cobra.NoArgs,
 	}
 	var c serveConfig
@@ -33,7 +34,7 @@ func (a *app) serveCommand() *cobra.Command {
 	defineSwitch(s, "anonymous", "let clients without a token do everything", &c.http.Anonymous)
 	c.tokens.define(s)
 	c.serverConfig.define(s, ":8080")
-	s.check = func() []error { return append(c.databaseConfig.problems(), c.problems()...) }
+	s.check = func() []error { return append(c.databaseConfig.problems(), c.serverConfig.problems()...) }
 	command.RunE = func(command *cobra.Command, _ []string) error {
 		if err := s.resolve(a.getenv); err != nil {
 			return err
@@ -42,16 +43,6 @@ func (a *app) serveCommand() *cobra.Command {
 		return serve(command.Context(), c, a.logger)
 	}
 	return command
-}
-
-func (c *serveConfig) problems() []error {
-	problems := c.serverConfig.problems()
-	if !c.http.Anonymous && !c.tokens.given() {
-		problems = append(problems, named("anonymous", "is off, and there is no key to verify tokens with: nobody could be let in; "+
-			"give --jwt-secret, --jwt-public-key, --jwks-url or --jwks-file; "+
-			"or turn it on where everybody who reaches the server may read and publish everything"))
-	}
-	return problems
 }
 
 // serve runs a server on a database that somebody else runs.

@@ -42,12 +42,19 @@ func openServer(ctx context.Context, c serverConfig, logger *slog.Logger) (_ *se
 	if err = checkSchema(ctx, s.database); err != nil {
 		return nil, err
 	}
+	if err = c.checkWayIn(ctx, s.database); err != nil {
+		return nil, err
+	}
 	s.hub = notifier.NewHub(notifier.AccessConfig{
-		Policy:  s.database,
-		MaxAge:  c.accessMaxAge,
-		Changes: s.database.AccessChanges,
-		Report:  reportPolicy(logger),
+		Policy:   s.database,
+		MaxAge:   c.accessMaxAge,
+		Changes:  s.database.AccessChanges,
+		Accounts: s.database.AccountGenerations,
+		Report:   reportPolicy(logger),
 	})
+	if c.http.SessionKey, err = s.database.SigningKey(ctx); err != nil {
+		return nil, err
+	}
 	c.http.MaxPayload = c.db.MaxPayload
 	c.http.Hub, c.http.Store, c.http.Ready, c.http.Logger = s.hub, s.database, s.database.Ready, logger
 	if c.tokens.given() {

@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -37,6 +38,8 @@ type Session struct {
 	// Generation is the user's when the session began. It grows with every new
 	// password and when the user is disabled; the caller must compare it.
 	Generation int64
+	// Fingerprint is that of the token, once it is verified; see [Identity].
+	Fingerprint string
 }
 
 // Signer makes and reads sessions: text of letters, digits, - and _, at most
@@ -66,25 +69,26 @@ func NewSigner(key []byte, clock func() time.Time) (*Signer, error) {
 // JSON Web Token.
 func IsSession(token string) bool { return strings.HasPrefix(token, signerPrefix) }
 
-// Issue returns a session that begins now.
-func (s *Signer) Issue(user, purpose string, generation int64, ttl time.Duration) (string, error) {
+// Issue returns the token of a session that begins now, and when it ends.
+func (s *Signer) Issue(user, purpose string, generation int64, ttl time.Duration) (token string, expires time.Time, err error) {
 	if err := checkUser(user); err != nil {
-		return "", fmt.Errorf("issue session: %w", err)
+		return "", expires, fmt.Errorf("issue session: %w", err)
 	}
 	if purpose == "" || len(purpose) > maxPurpose {
-		return "", fmt.Errorf("issue session: purpose does not have 1 to %d bytes", maxPurpose)
+		return "", expires, fmt.Errorf("issue session: purpose does not have 1 to %d bytes", maxPurpose)
 	}
 	if ttl < time.Second {
-		return "", fmt.Errorf("issue session: ttl %v is less than a second", ttl)
+		return "", expires, fmt.Errorf("issue session: ttl %v is less than a second", ttl)
 	}
 	now := s.clock()
-	data := Session{User: user, Purpose: purpose, Issued: now, Expires: now.Add(ttl), Generation: generation}.append(nil)
-	return signerPrefix + base64.RawURLEncoding.EncodeToString(append(data, s.mac(data)...)), nil
+	expires = time.Unix(now.Add(ttl).Unix(), 0)
+	data := Session{User: user, Purpose: purpose, Issued: now, Expires: expires, Generation: generation}.append(nil)
+	return signerPrefix + base64.RawURLEncoding.EncodeToString(append(data, s.mac(data)...)), expires, nil
 }
 
-// Verify returns the session if it is ours, for this purpose, and not over; if
-// not, [ErrMissing] or a [TokenError]. The generation is not checked.
-func (s *Signer) Verify(token, purpose string) (Session, error) {
+// Verify returns the session if it is ours, for one of these purposes, and not
+// over; if not, [ErrMissing] or a [TokenError]. The generation is not checked.
+func (s *Signer) Verify(token string, purposes ...string) (Session, error) {
 	if token == "" {
 		return Session{}, ErrMissing
 	}
@@ -104,11 +108,12 @@ func (s *Signer) Verify(token, purpose string) (Session, error) {
 	switch {
 	case err != nil:
 		return Session{}, invalid(ReasonMalformed)
-	case session.Purpose != purpose:
+	case !slices.Contains(purposes, session.Purpose):
 		return Session{}, invalid(ReasonPurpose)
 	case !s.clock().Before(session.Expires):
 		return Session{}, invalid(ReasonExpired)
 	}
+	session.Fingerprint = fingerprint(token)
 	return session, nil
 }
 

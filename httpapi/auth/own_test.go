@@ -25,7 +25,7 @@ func TestSigner_RoundTrips(t *testing.T) {
 	clock := newClock()
 	for _, user := range []string{"a", "ünï", strings.Repeat("u", auth.MaxUser)} {
 		for _, generation := range []int64{0, 1, -1, 1<<63 - 1} {
-			token, err := newSigner(t, 1, clock).Issue(user, "drp", generation, time.Hour)
+			token, expires, err := newSigner(t, 1, clock).Issue(user, "drp", generation, time.Hour)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -35,7 +35,7 @@ func TestSigner_RoundTrips(t *testing.T) {
 			got, err := newSigner(t, 1, clock).Verify(token, "drp") // of another instance
 			wantReason(t, err, "")
 			if got.User != user || got.Purpose != "drp" || got.Generation != generation ||
-				!got.Issued.Equal(clock.Now()) || !got.Expires.Equal(clock.Now().Add(time.Hour)) {
+				!got.Issued.Equal(clock.Now()) || !got.Expires.Equal(clock.Now().Add(time.Hour)) || !got.Expires.Equal(expires) || len(got.Fingerprint) != 16 {
 				t.Errorf("%+v", got)
 			}
 		}
@@ -46,7 +46,7 @@ func TestSigner_RefusesWhatIsNotItsOwn(t *testing.T) {
 	t.Parallel()
 	clock := newClock()
 	s := newSigner(t, 1, clock)
-	token, err := s.Issue("alice", "drp", 7, time.Hour)
+	token, _, err := s.Issue("alice", "drp", 7, time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,6 +60,12 @@ func TestSigner_RefusesWhatIsNotItsOwn(t *testing.T) {
 	wantReason(t, verify(newSigner(t, 2, clock), token, "drp"), auth.ReasonSignature)
 	wantReason(t, verify(s, token, "sysadm"), auth.ReasonPurpose)
 	wantReason(t, verify(s, token, ""), auth.ReasonPurpose)
+	if _, err := s.Verify(token); err == nil {
+		t.Error("it is good for nothing in particular")
+	}
+	if _, err := s.Verify(token, "sysadm", "drp"); err != nil {
+		t.Errorf("one of two purposes: %v", err)
+	}
 	for _, bad := range []string{
 		"ntf1_", "ntf1_AAAA", token[5:], "NTF1_" + token[5:], token + "\n", token[:20] + "\n" + token[20:], token + "=", " " + token,
 		sign(t, "HS256", testKeys().secret, nil, standard(nil)), "ntf1_" + strings.Repeat("A", 500), strings.Repeat("A", 1<<20),
@@ -93,7 +99,7 @@ func TestSigner_RefusesToIssueNonsense(t *testing.T) {
 		{"alice", strings.Repeat("p", 33), time.Hour},
 		{"alice", "drp", 0},
 	} {
-		if token, err := s.Issue(test.user, test.purpose, 0, test.ttl); err == nil {
+		if token, _, err := s.Issue(test.user, test.purpose, 0, test.ttl); err == nil {
 			t.Errorf("%+v: %s", test, token)
 		}
 	}
@@ -107,7 +113,7 @@ func TestSigner_RefusesToIssueNonsense(t *testing.T) {
 func FuzzSigner_Verify(f *testing.F) {
 	clock := newClock()
 	s := newSigner(f, 1, clock)
-	token, err := s.Issue("alice", "drp", 7, time.Hour)
+	token, _, err := s.Issue("alice", "drp", 7, time.Hour)
 	if err != nil {
 		f.Fatal(err)
 	}

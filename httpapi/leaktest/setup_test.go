@@ -93,7 +93,7 @@ func start(t *testing.T, c db.Config, adjust ...func(*instance)) *instance {
 	}
 	t.Cleanup(d.Close)
 	i := &instance{db: d}
-	i.Hub = notifier.NewHub(notifier.AccessConfig{Policy: d, Changes: d.AccessChanges})
+	i.Hub = notifier.NewHub(notifier.AccessConfig{Policy: d, Changes: d.AccessChanges, Accounts: d.AccountGenerations})
 	for _, change := range adjust {
 		change(i)
 	}
@@ -136,7 +136,7 @@ func (b *inbox) End(reason notifier.Ending) {
 	b.ended = reason
 }
 
-func (b *inbox) Revoke(*notifier.Subscription) {
+func (b *inbox) Revoke(*notifier.Subscription, notifier.Loss) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.revoked = true

@@ -1,0 +1,66 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"example.com/notifier/httpapi/auth"
+)
+
+// knowsDRPCaller finds out who sends a request. All else comes after, so it
+// also answers for a WebSocket; its refusals have no body, as the real server's.
+func (s *Server) knowsDRPCaller(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		who, err := s.drpCaller(r)
+		switch {
+		case err == nil:
+			next.ServeHTTP(w, withCaller(r, who))
+		case errors.Is(err, errNoToken):
+			w.Header().Set("WWW-Authenticate", "dr-provision")
+			w.WriteHeader(http.StatusUnauthorized)
+		default:
+			w.WriteHeader(http.StatusForbidden)
+		}
+	})
+}
+
+// drpCaller returns whose credential a request shows. DRP's clients put it into
+// the header, or into the query under either name, there also as user:password.
+func (s *Server) drpCaller(r *http.Request) (caller, error) {
+	credential, err := auth.FromRequest(r, tokenParameter, "Token")
+	switch {
+	case errors.Is(err, auth.ErrMissing):
+		return s.stranger()
+	case err != nil:
+		return caller{}, errNoToken
+	}
+	if r.Header.Get("Authorization") == "" {
+		credential = credential.SplitPassword()
+	}
+	if credential.ByPassword {
+		return caller{}, errBadToken
+	}
+	return s.verify(r.Context(), credential.Token)
+}
+
+// mustExist lets only users through whom the policy knows.
+func (s *Server) mustExist(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		who, _ := callerIn(r.Context())
+		switch _, err := s.admit(r.Context(), who, nil); {
+		case err == nil:
+			next.ServeHTTP(w, r)
+		case errors.Is(err, errNoUser):
+			w.WriteHeader(http.StatusForbidden)
+		default:
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	})
+}
+
+// callerIn returns who sends the request of a context, once that is known.
+func callerIn(ctx context.Context) (who caller, known bool) {
+	who, known = ctx.Value(callerKey{}).(caller)
+	return who, known
+}

@@ -1,0 +1,53 @@
+package httpapi
+
+import (
+	"context"
+	"net/http"
+	"time"
+)
+
+// What logging in fails with.
+var (
+	ErrBadLogin      = errBadLogin
+	ErrPlainPassword = errPlainPassword
+	ErrUnavailable   = errUnavailable
+	ErrNoAccount     = errNoAccount
+)
+
+// LogIn has a client log in that sends this request, and opens a session.
+func (s *Server) LogIn(r *http.Request, user, password string, ttl time.Duration) (token string, expires time.Time, err error) {
+	who, err := s.logIn(r.Context(), user, password, peerOf(r))
+	if err != nil {
+		return "", expires, err
+	}
+	return s.openSession(who, ttl)
+}
+
+// Reopen opens a session for who shows a token, "" for none.
+func (s *Server) Reopen(ctx context.Context, token string, ttl time.Duration) (string, time.Time, error) {
+	who, err := s.stranger()
+	if token != "" {
+		who, err = s.verify(ctx, token)
+	}
+	if err != nil {
+		return "", time.Time{}, err
+	}
+	return s.openSession(who, ttl)
+}
+
+// TakePasswords puts a middleware before all routes, as a protocol has one whose
+// clients send a password with each request. It is for before Run.
+func (s *Server) TakePasswords() {
+	next := s.handler
+	s.handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if user, password, ok := r.BasicAuth(); ok {
+			who, err := s.logIn(r.Context(), user, password, peerOf(r))
+			if err != nil {
+				unauthorized(w, err)
+				return
+			}
+			r = withCaller(r, who)
+		}
+		next.ServeHTTP(w, r)
+	})
+}
