@@ -52,6 +52,16 @@ func (s *system) logsIn(user, password string) string {
 	return token
 }
 
+// passwords is the same server, where it also takes passwords in requests.
+func (s *system) passwords() *system {
+	s.t.Helper()
+	web := httptest.NewServer(s.server.TakingPasswords())
+	s.t.Cleanup(web.Close)
+	other := *s
+	other.url, other.addr = web.URL, web.Listener.Addr().String()
+	return &other
+}
+
 func TestLogIn_ByPassword(t *testing.T) {
 	t.Parallel()
 	d := newDirectory("alice")
@@ -254,7 +264,6 @@ func TestAccounts_TellNothing(t *testing.T) {
 	said := &spoken{}
 	d := newDirectory("alice")
 	s := setup(t, said.listen, guarded(t, d, bySecret()), func(c *httpapi.Config) { c.PlainPasswords = true })
-	s.server.TakePasswords()
 	d.setAccount("alice", account(t))
 	token := s.logsIn("alice", rightPassword)
 	basic := base64.StdEncoding.EncodeToString([]byte("alice:" + rightPassword))
@@ -262,7 +271,7 @@ func TestAccounts_TellNothing(t *testing.T) {
 	for range 7 { // to be throttled, in the end
 		_, _, _ = s.server.LogIn(from(t, loopback), "hunter2", "hunter2", time.Hour)
 	}
-	s.request("GET", "/clients", "", "Authorization: Basic "+basic)
+	s.passwords().request("GET", "/clients", "", "Authorization: Basic "+basic)
 	s.request("GET", "/clients?token="+token, "")
 	s.request("GET", "/clients?token="+token+"x", "")
 	c := s.dial("/subscribe_to_events", "Authorization: Bearer "+token)

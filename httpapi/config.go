@@ -36,6 +36,12 @@ type Store interface {
 	// AccountGenerations returns the generations of those users whose accounts
 	// are there and not disabled, as of one position.
 	AccountGenerations(ctx context.Context, users []string) (generations map[string]int64, at notifier.Position, err error)
+	// ExtendSession notes that who has logged in to the account has got a token
+	// with that end.
+	ExtendSession(ctx context.Context, account notifier.Account, until time.Time) error
+	// SessionEnd returns the last end of such tokens, of any instance; zero if
+	// there is none, or the account is not what it was.
+	SessionEnd(ctx context.Context, account notifier.Account) (until time.Time, err error)
 }
 
 // Config is what a [Server] is made from. Zero means the default, negative is

@@ -236,7 +236,7 @@ func (c *conn) sayGoodbye() {
 	ctx, cancel := context.WithDeadline(context.Background(), deadline)
 	defer cancel()
 	if err := c.socket.outbox.WaitEmpty(ctx); err != nil {
-		_ = c.socket.net.Close() // it does not read: run's reading fails
+		_ = plainSocket(c.socket.net).Close() // it does not read: run's reading fails
 		return
 	}
 	_ = c.socket.net.SetReadDeadline(deadline) // a closed socket needs none

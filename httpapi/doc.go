@@ -9,7 +9,7 @@
 // goroutine that reads, and the outbox of the core, which is written without a
 // goroutine as long as the socket takes what there is (socket.go). What differs
 // between protocols is a [codec]: what a client's message asks for, and the
-// bytes that carry events (ernius.go).
+// bytes that carry events (ernius.go, airlay.go, drp.go).
 //
 // The WebSocket library does the handshake, reads frames and answers control
 // frames. It writes to a socket of ours (wire.go), so its frames and the

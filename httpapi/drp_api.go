@@ -23,6 +23,7 @@ func (s *Server) drpRoutes(r chi.Router) {
 	known := r.With(s.knowsDRPCaller)
 	s.protocol(known.With(s.mustExist), "/ws", drp{})
 	readable(known, "/info", drpInfo)
+	known.Get("/users/{name}/token", s.drpToken)
 	known.With(s.mustPublishDRP).Post("/events", s.postDRPEvent)
 }
 

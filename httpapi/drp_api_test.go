@@ -68,7 +68,7 @@ func TestDRP_Credentials(t *testing.T) {
 		"no token":                     {"", []string{bearer("x")}, 403},
 		"expired in the query":         {"?token=" + expired, nil, 403},
 		"unknown user":                 {"", []string{basic("nobody:" + good)}, 403},
-		"unknown user in the query":    {"?token=nobody:" + good, nil, 403},
+		"unknown user in the query":    {"?token=nobody_else:" + good, nil, 403},
 		"a colon in the header":        {"", []string{bearer("alice:" + good)}, 403},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -297,5 +297,38 @@ func TestDRP_NoExtras(t *testing.T) {
 	answer := s.drpUpgrade(drpPath, bearer(token(t, "alice", time.Hour, nil)), "Sec-WebSocket-Protocol: a, b", "Sec-WebSocket-Extensions: permessage-deflate")
 	if answer.StatusCode != 101 || answer.Header.Get("Sec-WebSocket-Protocol") != "" || answer.Header.Get("Sec-WebSocket-Extensions") != "" {
 		t.Errorf("%d %v", answer.StatusCode, answer.Header)
+	}
+}
+
+// No password or token gets into the log, wherever a client puts it.
+func TestDRP_TellsNothing(t *testing.T) {
+	t.Parallel()
+	said := &spoken{}
+	d := newDirectory("alice")
+	s := drpSystem(t, d, said.listen)
+	d.setAccount("alice", account(t))
+	session, foreign := s.logsIn("alice", rightPassword), token(t, "alice", time.Hour, nil)
+	for _, secret := range []string{session, foreign, "alice:" + rightPassword, "alice:hunter2", foreign + "x", "ntf1_hunter2"} {
+		query := "?token=" + url.QueryEscape(secret)
+		for _, path := range []string{"/api/v3/info", "/api/v3/nothing", "/api/v3/users/alice/token"} {
+			s.request("GET", path+query, "")
+			s.request("GET", path, "", bearer(secret))
+		}
+		s.request("POST", eventsPath+query, `{"Type":1}`, asJSON)
+		if answer, c := s.handshake(drpPath + query); answer.StatusCode == 101 {
+			c.text("register *.*.*")
+			c.text("password hunter2")
+			c.send(0x80|opClose, closePayload(1000, ""))
+			c.expectClose()
+		}
+	}
+	text := said.String()
+	if !strings.Contains(text, "login refused") || !strings.Contains(text, "token refused") {
+		t.Errorf("nothing was logged: nothing is shown: %s", text)
+	}
+	for _, secret := range []string{session, foreign, rightPassword, url.QueryEscape(rightPassword), "hunter2", foreign[:30], session[:30]} {
+		if strings.Contains(text, secret) {
+			t.Errorf("the log contains %q", secret)
+		}
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strconv"
+	"time"
 
 	"example.com/notifier/httpapi/auth"
 )
@@ -20,9 +22,26 @@ func (s *Server) knowsDRPCaller(next http.Handler) http.Handler {
 			w.Header().Set("WWW-Authenticate", "dr-provision")
 			w.WriteHeader(http.StatusUnauthorized)
 		default:
-			w.WriteHeader(http.StatusForbidden)
+			refuseDRPCaller(w, r, err)
 		}
 	})
+}
+
+// refuseDRPCaller answers a request whose credential is not taken.
+func refuseDRPCaller(w http.ResponseWriter, r *http.Request, err error) {
+	throttled, ok := errors.AsType[*auth.ThrottledError](err)
+	switch {
+	case ok:
+		seconds := int64((throttled.RetryAfter + time.Second - 1) / time.Second)
+		w.Header().Set("Retry-After", strconv.FormatInt(seconds, 10))
+		refuseDRP(w, r, &refusal{http.StatusTooManyRequests, throttled.Error()})
+	case errors.Is(err, errUnavailable):
+		refuseDRP(w, r, &refusal{http.StatusServiceUnavailable, err.Error()})
+	case errors.Is(err, errPlainPassword):
+		refuseDRP(w, r, &refusal{http.StatusForbidden, err.Error()})
+	default:
+		w.WriteHeader(http.StatusForbidden)
+	}
 }
 
 // drpCaller returns whose credential a request shows. DRP's clients put it into
@@ -39,7 +58,7 @@ func (s *Server) drpCaller(r *http.Request) (caller, error) {
 		credential = credential.SplitPassword()
 	}
 	if credential.ByPassword {
-		return caller{}, errBadToken
+		return s.logIn(r.Context(), credential.User, credential.Password, peerOf(r))
 	}
 	return s.verify(r.Context(), credential.Token)
 }
@@ -54,7 +73,7 @@ func (s *Server) mustExist(next http.Handler) http.Handler {
 		case errors.Is(err, errNoUser):
 			w.WriteHeader(http.StatusForbidden)
 		default:
-			w.WriteHeader(http.StatusServiceUnavailable)
+			refuseDRP(w, r, &refusal{http.StatusServiceUnavailable, err.Error()})
 		}
 	})
 }

@@ -2,7 +2,6 @@ package httpapi_test
 
 import (
 	"fmt"
-	"io"
 	"net"
 	"runtime"
 	"strings"
@@ -180,7 +179,7 @@ func TestDRPHostile_Messages(t *testing.T) {
 		c.do("register", "a.b.c")
 		for range 20 {
 			c = s.drp(good)
-			_, _ = io.WriteString(c, string(masked(0x80|opText, "register machines.*.*")[:9]))
+			_, _ = c.Write(masked(0x80|opText, "register machines.*.*")[:9])
 			_ = c.Conn.(*net.TCPConn).SetLinger(0) // a reset, not an end
 			_ = c.Close()
 		}

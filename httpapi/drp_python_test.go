@@ -6,7 +6,7 @@ import (
 	"net"
 	"net/http/httptest"
 	"os"
-	"os/exec"
+	osexec "os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -29,13 +29,13 @@ func overTLS(t *testing.T, d *directory) *system {
 // The client library that DRP's sample for Python uses, as Debian has it.
 func TestDRP_PythonClient(t *testing.T) {
 	t.Parallel()
-	if out, err := exec.CommandContext(t.Context(), "python3", "-c", "import websocket").CombinedOutput(); err != nil {
+	if out, err := osexec.CommandContext(t.Context(), "python3", "-c", "import websocket").CombinedOutput(); err != nil {
 		t.Skipf("python3 with the module websocket (Debian's python3-websocket) is needed: %v %s", err, out)
 	}
 	d := newDirectory("alice")
 	s := overTLS(t, d)
 	filters := []string{"machines.save,last.*", "*.update.1"}
-	python := exec.CommandContext(t.Context(), "python3", append([]string{"testdata/drp_events.py"}, filters...)...)
+	python := osexec.CommandContext(t.Context(), "python3", append([]string{"testdata/drp_events.py"}, filters...)...)
 	python.Env = append(os.Environ(), "ENDPOINT="+s.addr, "TOKEN="+token(t, "alice", time.Hour, nil))
 	python.Stderr = os.Stderr
 	output, err := python.StdoutPipe()

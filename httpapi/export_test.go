@@ -35,11 +35,10 @@ func (s *Server) Reopen(ctx context.Context, token string, ttl time.Duration) (s
 	return s.openSession(who, ttl)
 }
 
-// TakePasswords puts a middleware before all routes, as a protocol has one whose
-// clients send a password with each request. It is for before Run.
-func (s *Server) TakePasswords() {
-	next := s.handler
-	s.handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+// TakingPasswords is the server behind a middleware such as a protocol has whose
+// clients send a password with each request.
+func (s *Server) TakingPasswords() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if user, password, ok := r.BasicAuth(); ok {
 			who, err := s.logIn(r.Context(), user, password, peerOf(r))
 			if err != nil {
@@ -48,6 +47,6 @@ func (s *Server) TakePasswords() {
 			}
 			r = withCaller(r, who)
 		}
-		next.ServeHTTP(w, r)
+		s.handler.ServeHTTP(w, r)
 	})
 }

@@ -1,6 +1,9 @@
 package httpapi
 
-import "time"
+import (
+	"context"
+	"time"
+)
 
 // lease is how long what rests on a user's tokens may go on. A connection has
 // one for each user whose token it has shown, and a newer token extends it.
@@ -47,6 +50,13 @@ func (c *conn) expire(user string) {
 		c.mu.Unlock()
 		return
 	}
+	if c.admitted {
+		c.mu.Unlock()
+		if c.prolong() {
+			return
+		}
+		c.mu.Lock()
+	}
 	delete(c.leases, user)
 	ended := c.takeLocked(func(sub *subscription) bool { return sub.user == user })
 	c.mu.Unlock()
@@ -54,6 +64,28 @@ func (c *conn) expire(user string) {
 	if len(ended) > 0 || c.admitted {
 		c.tellLoss(errExpired)
 	}
+}
+
+// prolong has the connection of an admitted client go on, if its user has got a
+// newer token meanwhile, at whatever instance: there is no message to show it in.
+func (c *conn) prolong() bool {
+	who := c.caller
+	if who.account == nil {
+		return false // the tokens of others are renewed elsewhere
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), admitTimeout)
+	defer cancel()
+	until, err := c.server.config.Store.SessionEnd(ctx, *who.account)
+	if err != nil {
+		c.server.config.Logger.Error("session could not be read", "user", who.User, "error", err)
+		return false
+	}
+	if !until.After(time.Now()) {
+		return false
+	}
+	who.Expires = until
+	c.renew(who)
+	return true
 }
 
 // stopLeases is for the end of the connection.

@@ -69,9 +69,9 @@ func (c *conn) logOut() {
 	c.unsubscribe(all)
 }
 
-// prolong has what the connection is logged in to last from this request on,
+// slide has what the connection is logged in to last from this request on,
 // where the protocol says so. A token of others has its own end.
-func (c *conn) prolong() {
+func (c *conn) slide() {
 	p, ok := c.codec.(patient)
 	if now := time.Now(); ok && c.caller.account != nil && !c.caller.Expired(now) {
 		if end := now.Add(p.patience().session); !c.caller.Expires.IsZero() && end.After(c.caller.Expires) {

@@ -22,7 +22,7 @@ func (c *conn) receive(message []byte) {
 	if c.isEnding() {
 		return
 	}
-	c.prolong()
+	c.slide()
 	defer c.keepVigil()
 	cmd, err := c.codec.decode(message)
 	if c.codec.once() && c.subscriber != nil {

@@ -37,7 +37,10 @@ type store struct {
 	replaying    func(page int) // called, unlocked, before each page of a replay
 	pageSize     int            // of a replay; 0: all in one page
 	looks        atomic.Int64   // how often the newest event was looked for
-	accounts     map[string]notifier.Credentials
+
+	accountsMu sync.Mutex // apart: the hub asks while mu is held
+	accounts   map[string]notifier.Credentials
+	sessions   map[notifier.Account]time.Time
 }
 
 func position(xmax uint64) notifier.Position {
@@ -74,28 +77,54 @@ func (s *store) Admit(context.Context, string, string, string) (notifier.Admissi
 // UserCredentials returns what setAccount has set.
 func (s *store) UserCredentials(_ context.Context, user string) (notifier.Credentials, bool, error) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	fault := s.fault
+	s.mu.Unlock()
+	s.accountsMu.Lock()
+	defer s.accountsMu.Unlock()
 	c, found := s.accounts[user]
-	return c, found, s.fault
+	return c, found, fault
 }
 
 // AccountGenerations is as of a position that is never too old.
 func (s *store) AccountGenerations(_ context.Context, users []string) (map[string]int64, notifier.Position, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.accountsMu.Lock()
+	defer s.accountsMu.Unlock()
 	found := map[string]int64{}
 	for _, user := range users {
 		if c, ok := s.accounts[user]; ok && !c.Disabled {
 			found[user] = c.Generation
 		}
 	}
-	return found, position(asOf), s.fault
+	return found, position(asOf), nil
+}
+
+// ExtendSession remembers the latest end.
+func (s *store) ExtendSession(_ context.Context, account notifier.Account, until time.Time) error {
+	s.accountsMu.Lock()
+	defer s.accountsMu.Unlock()
+	if s.sessions == nil {
+		s.sessions = map[notifier.Account]time.Time{}
+	}
+	if until.After(s.sessions[account]) {
+		s.sessions[account] = until
+	}
+	return nil
+}
+
+// SessionEnd returns it for an account that is what it was.
+func (s *store) SessionEnd(_ context.Context, account notifier.Account) (time.Time, error) {
+	s.accountsMu.Lock()
+	defer s.accountsMu.Unlock()
+	if c := s.accounts[account.User]; c.Disabled || c.Generation != account.Generation {
+		return time.Time{}, nil
+	}
+	return s.sessions[account], nil
 }
 
 // setAccount makes or changes what a user logs in to.
 func (s *store) setAccount(user string, c notifier.Credentials) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.accountsMu.Lock()
+	defer s.accountsMu.Unlock()
 	if s.accounts == nil {
 		s.accounts = map[string]notifier.Credentials{}
 	}

@@ -15,6 +15,10 @@ import (
 // upgrade is where the WebSockets of a protocol begin.
 func (s *Server) upgrade(codec codec) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
+		if r.ProtoMajor > 1 { // where there is no upgrade to ask for
+			refuse(w, http.StatusHTTPVersionNotSupported, "a WebSocket begins with an upgrade of HTTP/1.1")
+			return
+		}
 		if !asksForWebSocket(r) {
 			w.Header().Set("Connection", "Upgrade")
 			w.Header().Set("Upgrade", "websocket")

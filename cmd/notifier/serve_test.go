@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"io"
 	"net"
 	"net/url"
 	"strings"
@@ -15,9 +16,23 @@ import (
 
 func TestServe_RefusesWithoutAnonymous(t *testing.T) {
 	t.Parallel()
-	code, _, err := run(t, nil, "serve", "--database-url", "postgres://h/d")
-	if code != exitFailed || !strings.Contains(err, "--anonymous (NOTIFIER_ANONYMOUS): is off") {
+	database := dbtest.New(t)
+	env := []string{"NOTIFIER_DATABASE_URL=" + database}
+	code, _, err := run(t, env, "serve", "--addr=127.0.0.1:0")
+	if code != exitFailed || !strings.Contains(err, "--anonymous (NOTIFIER_ANONYMOUS): is off") || !strings.Contains(err, "notifier user add") {
 		t.Errorf("code %d, %s", code, err)
+	}
+	add := start(t, env, "user", "add", "alice")
+	if _, err := io.WriteString(add.in, "a password\n"); err != nil {
+		t.Fatal(err)
+	}
+	if code := add.wait(); code != 0 {
+		t.Fatalf("add a user: code %d", code)
+	}
+	p := start(t, env, "serve", "--addr=127.0.0.1:0")
+	p.says(p.err, "msg=ready")
+	if got := status(t, "http://"+p.address()+"/clients"); got != 401 {
+		t.Errorf("with a user who has a password, a stranger gets %d", got)
 	}
 }
 
@@ -30,8 +45,8 @@ func TestServe_TellsAllProblemsAtOnce(t *testing.T) {
 		t.Errorf("code %d", code)
 	}
 	for _, want := range []string{
-		"NOTIFIER_LISTEN: ", "NOTIFIER_DATABASE_URL: ", "--addr: \"tls://:443\": TLS is not there yet", "--retention: ",
-		"--max-pushing (NOTIFIER_MAX_PUSHING): ", "--anonymous (NOTIFIER_ANONYMOUS): ",
+		"NOTIFIER_LISTEN: ", "NOTIFIER_DATABASE_URL: ", "--tls-cert (NOTIFIER_TLS_CERT): is missing for the tls:// address", "--retention: ",
+		"--max-pushing (NOTIFIER_MAX_PUSHING): ",
 	} {
 		if !strings.Contains(err, want) {
 			t.Errorf("not told: %s", want)
