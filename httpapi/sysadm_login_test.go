@@ -1,9 +1,11 @@
 package httpapi_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 
 	"example.com/notifier/db"
@@ -217,5 +219,53 @@ func TestSysadm_EveryInstance(t *testing.T) {
 	publish("3")
 	for _, c := range others {
 		c.ask(`{"namespace":"rpc","name":"query","id":"a"}`, fmt.Sprintf(sysadmUnauthorized, "a"))
+	}
+}
+
+// Whoever subscribes while events are being published gets the newest of those
+// that are stored and then all that follow, none twice.
+func TestSysadm_NewestThenLiveWithoutASeam(t *testing.T) {
+	t.Parallel()
+	url := dbtest.New(t)
+	s, conn := instance(t, url), dbtest.Connect(t, url)
+	ctx, stop := context.WithCancel(t.Context())
+	var writing sync.WaitGroup
+	defer writing.Wait()
+	defer stop()
+	writing.Go(func() { // ends when all have seen enough
+		for i := 1; ctx.Err() == nil; i++ {
+			if _, err := conn.Exec(t.Context(), `INSERT INTO notifier.events (type, payload) VALUES ('system-state', to_json($1::int))`, i); err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	})
+	payload := func(c *sysadmClient) (n int, reply bool) {
+		got, err := c.read()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := fmt.Sscanf(got.payload, `{"args":%d,"id":"","name":"system-state"`, &n); err != nil {
+			return 0, true
+		}
+		return n, false
+	}
+	for range 100 {
+		c := s.sysadm("")
+		c.text(`{"args":"system-state","id":"s","name":"subscribe","namespace":"events"}`)
+		last, none := payload(c)
+		if !none {
+			if n, reply := payload(c); !reply {
+				t.Fatalf("before the answer come %d and %d", last, n)
+			}
+		}
+		for range 5 {
+			n, _ := payload(c)
+			if n != last+1 {
+				t.Fatalf("after %d comes %d", last, n)
+			}
+			last = n
+		}
+		_ = c.Close()
 	}
 }
