@@ -24,9 +24,8 @@ type conn struct {
 	server *Server
 	codec  codec
 	caller caller // who shook hands; nobody, if no token was shown
-	// admitted says that the handshake was all that the client has to show: it
-	// need not say soon what it wants, and the connection lasts as long as the
-	// caller does.
+	// admitted is the caller's: it need not say soon what it wants, and the
+	// connection lasts as long as what it has shown.
 	admitted bool
 	peer     peer
 	vigil    vigil // only the reader's

@@ -1,7 +1,6 @@
 package httpapi
 
 import (
-	"context"
 	"errors"
 	"net/http"
 	"strconv"
@@ -17,6 +16,7 @@ func (s *Server) knowsDRPCaller(next http.Handler) http.Handler {
 		who, err := s.drpCaller(r)
 		switch {
 		case err == nil:
+			who.admitted = true
 			next.ServeHTTP(w, withCaller(r, who))
 		case errors.Is(err, errNoToken):
 			w.Header().Set("WWW-Authenticate", "dr-provision")
@@ -76,10 +76,4 @@ func (s *Server) mustExist(next http.Handler) http.Handler {
 			refuseDRP(w, r, &refusal{http.StatusServiceUnavailable, err.Error()})
 		}
 	})
-}
-
-// callerIn returns who sends the request of a context, once that is known.
-func callerIn(ctx context.Context) (who caller, known bool) {
-	who, known = ctx.Value(callerKey{}).(caller)
-	return who, known
 }
