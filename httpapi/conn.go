@@ -85,23 +85,29 @@ func (c *conn) read(ws *websocket.Conn) error {
 		if c.socket.outbox.Replies() >= maxUnread {
 			_ = c.socket.outbox.WaitReplies(context.Background()) // a socket that takes nothing breaks in time
 		}
-		kind, message, err := ws.Read(context.Background()) // one without end costs no timer
-		if err != nil {
+		if err := c.wire.awaitMessage(); err != nil {
 			return err
 		}
-		if kind == websocket.MessageText || c.codec.binary() {
-			c.receiveApart(message)
+		if err := c.readApart(ws); err != nil {
+			return err
 		}
 	}
 }
 
-// receiveApart has a message seen to on a stack of its own, which is given back.
-// The one that reads would stay as large as the deepest call has made it for the
-// life of the connection: 8 KiB in place of 4.
-func (c *conn) receiveApart(message []byte) {
-	var receiving sync.WaitGroup
-	receiving.Go(func() { c.receive(message) }) // ends before the next message is read
-	receiving.Wait()
+// readApart has the next message read and seen to on a stack of its own, which
+// is given back.
+func (c *conn) readApart(ws *websocket.Conn) (err error) {
+	var reading sync.WaitGroup
+	reading.Go(func() { // ends before the next message is awaited
+		var kind websocket.MessageType
+		var message []byte
+		kind, message, err = ws.Read(context.Background()) // one without end costs no timer
+		if err == nil && (kind == websocket.MessageText || c.codec.binary()) {
+			c.receive(message)
+		}
+	})
+	reading.Wait()
+	return err
 }
 
 // partWith sees to the last frames after reading ended with that error.

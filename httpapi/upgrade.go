@@ -103,5 +103,6 @@ func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	early, _ := standard.Reader.Peek(standard.Reader.Buffered()) // as many as there are
 	h.conn.attach(socket, bytes.Clone(early))
 	wire := h.conn.wire
-	return wire, bufio.NewReadWriter(bufio.NewReaderSize(wire, wireReader), bufio.NewWriterSize(wire, wireWriter)), nil
+	wire.buffered = bufio.NewReaderSize(wire, wireReader) // the library goes on with this one
+	return wire, bufio.NewReadWriter(wire.buffered, bufio.NewWriterSize(wire, wireWriter)), nil
 }

@@ -58,7 +58,7 @@ func (b *bench) measureFanout(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	s, err := b.startServer(ctx, url)
+	s, err := b.startServer(ctx, url, openToAll)
 	if err != nil {
 		return err
 	}
@@ -118,7 +118,7 @@ func fanoutRecipient(int) string { return fanoutID }
 
 func (b *bench) newFanout(ctx context.Context, name, address string, pid int) (*fanout, error) {
 	got := newSequence(b.subscribers, listRows)
-	clients, err := newSwarm(ctx, address, b.subscribers, fanoutRecipient, got)
+	clients, err := newSwarm(ctx, address, b.subscribers, ernius(fanoutRecipient), got)
 	return &fanout{name: name, pid: pid, clients: clients, received: got}, err
 }
 

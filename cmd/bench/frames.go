@@ -94,18 +94,16 @@ func appendClient(dst []byte, opcode byte, payload []byte) []byte {
 // that all frames have one length and numbers are found without parsing JSON.
 const numberDigits = 14
 
-var payloadMark = []byte(`"payload":"`)
-
 // appendEvent appends an event in the form of the ernius protocol, as the server
 // sends it.
 func appendEvent(dst []byte, accessID string, createdAt int64, number uint64) []byte {
 	return fmt.Appendf(dst, `[{"accessid":%q,"created_at":%d,"payload":"%0*d"}]`, accessID, createdAt, numberDigits, number)
 }
 
-// nextNumber finds the next event's number in a list; ok is false if none is
-// left.
-func nextNumber(list []byte) (number uint64, rest []byte, ok bool, err error) {
-	_, digits, found := bytes.Cut(list, payloadMark)
+// nextNumber finds the next event's number in a list, behind a mark; ok is false
+// if none is left.
+func nextNumber(list, mark []byte) (number uint64, rest []byte, ok bool, err error) {
+	_, digits, found := bytes.Cut(list, mark)
 	if !found {
 		return 0, nil, false, nil
 	}

@@ -58,7 +58,7 @@ func TestNextNumber(t *testing.T) {
 	list := append(appendEvent(nil, "a", 1, 12), appendEvent(nil, "b", 2, 99_999_999_999_999)...)
 	var got []uint64
 	for {
-		number, rest, ok, err := nextNumber(list)
+		number, rest, ok, err := nextNumber(list, ernius(nil).mark)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -72,7 +72,7 @@ func TestNextNumber(t *testing.T) {
 		t.Errorf("found %v", got)
 	}
 	for _, bad := range []string{`"payload":"12"`, `"payload":"1234567890123x"`} {
-		if _, _, ok, err := nextNumber([]byte(bad)); ok || err == nil {
+		if _, _, ok, err := nextNumber([]byte(bad), ernius(nil).mark); ok || err == nil {
 			t.Errorf("%s was a number", bad)
 		}
 	}

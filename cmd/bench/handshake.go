@@ -7,7 +7,6 @@ import (
 	"context"
 	"crypto/sha1"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -30,9 +29,9 @@ func handshakeAnswer(key string) string {
 	return base64.StdEncoding.EncodeToString(sum[:])
 }
 
-// subscribe connects to a server and announces a client to it. It returns a
-// socket that nobody else looks after, not the runtime's poller either.
-func subscribe(ctx context.Context, address, accessID string) (fd int, err error) {
+// subscribe connects to a server and says hello to it. It returns a socket that
+// nobody else looks after, not the runtime's poller either.
+func subscribe(ctx context.Context, address, path string, hello []byte) (fd int, err error) {
 	dialer := net.Dialer{Timeout: handshakeTimeout}
 	conn, err := dialer.DialContext(ctx, "tcp4", address)
 	if err != nil {
@@ -42,18 +41,18 @@ func subscribe(ctx context.Context, address, accessID string) (fd int, err error
 	if err := conn.SetDeadline(time.Now().Add(handshakeTimeout)); err != nil {
 		return -1, fmt.Errorf("set deadline: %w", err)
 	}
-	if err := upgrade(conn, address); err != nil {
+	if err := upgrade(conn, address, path); err != nil {
 		return -1, fmt.Errorf("upgrade: %w", err)
 	}
-	if err := announce(conn, accessID); err != nil {
-		return -1, fmt.Errorf("announce: %w", err)
+	if _, err := conn.Write(appendClient(nil, opText, hello)); err != nil {
+		return -1, fmt.Errorf("say hello: %w", err)
 	}
 	return detach(conn.(*net.TCPConn))
 }
 
-func upgrade(conn net.Conn, address string) error {
-	_, err := fmt.Fprintf(conn, "GET /subscribe_to_events HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
-		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %s\r\n\r\n", address, handshakeKey)
+func upgrade(conn net.Conn, address, path string) error {
+	_, err := fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %s\r\n\r\n", path, address, handshakeKey)
 	if err != nil {
 		return err
 	}
@@ -71,16 +70,6 @@ func upgrade(conn net.Conn, address string) error {
 		return errors.New("server spoke before the client") // and we would lose what it said
 	}
 	return nil
-}
-
-// announce asks for everything of one access_id.
-func announce(conn net.Conn, accessID string) error {
-	text, err := json.Marshal(map[string]any{"access_id": accessID, "timestamp": 0})
-	if err != nil {
-		return err
-	}
-	_, err = conn.Write(appendClient(nil, opText, text))
-	return err
 }
 
 // detach duplicates the connection's descriptor, so that closing the connection

@@ -30,7 +30,7 @@ func (b *bench) measureLatency(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s, err := b.startServer(ctx, url)
+	s, err := b.startServer(ctx, url, openToAll)
 	if err != nil {
 		return err
 	}
@@ -74,7 +74,7 @@ func (b *bench) runLatency(ctx context.Context, s *server, url string, kind traf
 	}
 	count := max(1, int(float64(kind.rate)*b.latencyRun.Seconds()))
 	arrived := newArrivals(count, fan)
-	clients, err := newSwarm(ctx, s.address, b.subscribers, recipient, arrived)
+	clients, err := newSwarm(ctx, s.address, b.subscribers, ernius(recipient), arrived)
 	if err != nil {
 		return nil, err
 	}

@@ -66,6 +66,7 @@ func sections() []section {
 		{"b", "latency", (*bench).measureLatency},
 		{"c", "fanout", (*bench).measureFanout},
 		{"d", "memory", (*bench).measureMemory},
+		{"e", "access", (*bench).measureAccess},
 	}
 }
 

@@ -54,7 +54,7 @@ func (b *bench) serverMemory(ctx context.Context, database string) (perClient fl
 	if err != nil {
 		return 0, err
 	}
-	s, err := b.startServer(ctx, url)
+	s, err := b.startServer(ctx, url, openToAll)
 	if err != nil {
 		return 0, err
 	}
@@ -87,7 +87,7 @@ func residentWith(
 	ctx context.Context, pid int, address string, n int, settle time.Duration, send func(int, func(int) string) error,
 ) (resident int64, err error) {
 	recipient := func(i int) string { return fmt.Sprintf("idle-%d-%d", n, i) }
-	clients, err := newSwarm(ctx, address, n, recipient, newSequence(n, 1))
+	clients, err := newSwarm(ctx, address, n, ernius(recipient), newSequence(n, 1))
 	if err != nil {
 		return 0, err
 	}

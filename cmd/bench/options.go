@@ -23,11 +23,11 @@ type options struct {
 	writers      []int
 	commitRun    time.Duration // length of one run of (a)
 	bulkRows     int
-	subscribers  int // of (b) and (c)
+	subscribers  int // of (b), (c) and (e)
 	latencyRun   time.Duration
-	apartEvents  int // events of (c) that each subscriber gets apart from each other
+	apartEvents  int // events of (c) and (e) that each subscriber gets apart from each other
 	flatEvents   int // the same, flat out; a multiple of listRows
-	idle         int // subscribers of (d)
+	idle         int // subscribers of (d), and those of (e) that lose access
 	settle       time.Duration
 	memoryRounds int
 }
@@ -61,7 +61,7 @@ func parseOptions(args []string, errors io.Writer) (options, error) {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(errors)
 	quick := flags.Bool("quick", false, "rough figures in less than a minute")
-	only := flags.String("only", "", "sections to run, such as a,c: a commits, b latency, c fanout, d memory")
+	only := flags.String("only", "", "sections to run, such as a,c: a commits, b latency, c fanout, d memory, e access")
 	rounds := flags.Int("rounds", 0, "rounds of each comparison (default 3)")
 	seconds := flags.Duration("run", 0, "length of one run of a and b (default 10s)")
 	settle := flags.Duration("settle", 0, "idle time before memory is read (default 150s: Go tidies up every two minutes)")
@@ -102,7 +102,7 @@ func (o *options) choose(only string, rest []string) error {
 	o.only = strings.Split(only, ",")
 	for _, letter := range o.only {
 		if !known(letter) {
-			return fmt.Errorf("-only %s: %w", only, errors.New("sections are a, b, c and d"))
+			return fmt.Errorf("-only %s: %w", only, errors.New("sections are a, b, c, d and e"))
 		}
 	}
 	return nil

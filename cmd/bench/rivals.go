@@ -24,8 +24,11 @@ type server struct {
 	address string
 }
 
+// openToAll lets clients in without a token.
+const openToAll = "NOTIFIER_ANONYMOUS=true"
+
 // startServer starts a server on a database, and returns when it takes clients.
-func (b *bench) startServer(ctx context.Context, url string) (*server, error) {
+func (b *bench) startServer(ctx context.Context, url string, settings ...string) (*server, error) {
 	if err := b.build(ctx); err != nil {
 		return nil, err
 	}
@@ -34,7 +37,8 @@ func (b *bench) startServer(ctx context.Context, url string) (*server, error) {
 		return nil, err
 	}
 	cmd := exec.Command(b.binary, "serve")
-	cmd.Env = append(os.Environ(), "NOTIFIER_DATABASE_URL="+url, "NOTIFIER_ADDR="+address, "NOTIFIER_ANONYMOUS=true", "NOTIFIER_DRAIN=1s")
+	cmd.Env = append(os.Environ(), "NOTIFIER_DATABASE_URL="+url, "NOTIFIER_ADDR="+address, "NOTIFIER_DRAIN=1s")
+	cmd.Env = append(cmd.Env, settings...)
 	p, err := startProcess(ctx, cmd, filepath.Join(b.dir, "server.log"))
 	if err != nil {
 		return nil, err

@@ -54,6 +54,31 @@ INSERT INTO notifier.events (type, recipient, payload)
 SELECT 'message', recipient, to_json(lpad($2::bigint::text, 14, '0'))
 FROM unnest($1::text[]) AS recipient`
 
+	// admitUsers makes users, permitUsers lets all of them read one dataset, and
+	// revokeAll none.
+	admitUsers = `
+INSERT INTO notifier.users (user_id)
+SELECT 'u' || n
+FROM generate_series(0, $1::int - 1) AS n
+ON CONFLICT DO NOTHING`
+	permitUsers = `
+INSERT INTO notifier.dataset_permissions (user_id, dataset_id)
+SELECT user_id, $1::text
+FROM notifier.users
+ON CONFLICT DO NOTHING`
+	revokeAll = `DELETE FROM notifier.dataset_permissions WHERE dataset_id = $1::text`
+
+	// insertInDataset is one event of a dataset, for whoever may read that, with
+	// its number as insertNumbered writes it.
+	insertInDataset = `
+INSERT INTO notifier.events (type, dataset_id, payload)
+VALUES ('notification', $1::text, to_json(lpad($2::bigint::text, 14, '0')))`
+	forgetVerdicts = `SELECT notifier.access_changed()`
+
+	logStatements     = `ALTER SYSTEM SET log_statement = 'all'`
+	logStatementsNot  = `ALTER SYSTEM RESET log_statement`
+	loadConfiguration = `SELECT pg_reload_conf()`
+
 	commitAtOnce  = `SET synchronous_commit = off`
 	commitDurably = `RESET synchronous_commit`
 

@@ -33,6 +33,8 @@ type swarm struct {
 	// writer's cost, and that is no cost of a server whose clients are elsewhere.
 	nap atomic.Int64
 
+	dialect dialect
+
 	mu       sync.Mutex // taken once for each read
 	recorder recorder
 
@@ -45,6 +47,7 @@ type swarm struct {
 	events atomic.Int64 // without probes
 	bytes  atomic.Int64
 	probes atomic.Int64
+	losses atomic.Int64 // clients that were told that their access is gone
 	last   atomic.Int64 // when anything came last, as a clock reading
 }
 
@@ -70,16 +73,16 @@ const (
 	wakeMark      = -1
 )
 
-// newSwarm connects as many clients, each with its own access_id. The caller
-// closes the swarm.
-func newSwarm(ctx context.Context, address string, n int, accessID func(int) string, r recorder) (*swarm, error) {
-	s := &swarm{epoll: -1, wake: -1, recorder: r, clients: make([]client, n), buffer: make([]byte, receiveBuffer)}
+// newSwarm connects as many clients, each with what its dialect has it say. The
+// caller closes the swarm.
+func newSwarm(ctx context.Context, address string, n int, d dialect, r recorder) (*swarm, error) {
+	s := &swarm{epoll: -1, wake: -1, dialect: d, recorder: r, clients: make([]client, n), buffer: make([]byte, receiveBuffer)}
 	for i := range s.clients {
 		s.clients[i].fd = -1
 	}
 	err := s.open()
 	if err == nil {
-		err = s.connect(ctx, address, accessID)
+		err = s.connect(ctx, address)
 	}
 	if err != nil {
 		s.closeSockets()
@@ -110,12 +113,12 @@ func (s *swarm) watch(fd, mark int) error {
 	return nil
 }
 
-func (s *swarm) connect(ctx context.Context, address string, accessID func(int) string) error {
+func (s *swarm) connect(ctx context.Context, address string) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(connectAtOnce)
 	for i := range s.clients {
 		group.Go(func() error { // ends with the handshake
-			fd, err := subscribe(ctx, address, accessID(i))
+			fd, err := subscribe(ctx, address, s.dialect.path, s.dialect.hello(i))
 			if err != nil {
 				return fmt.Errorf("subscribe client %d: %w", i, err)
 			}
@@ -214,7 +217,7 @@ func (s *swarm) keep(c *client, rest []byte) {
 func (s *swarm) handle(i int, f frame, at time.Duration) (events int, err error) {
 	switch f.opcode {
 	case opText:
-		return s.handleList(i, f.payload, at)
+		return s.handleText(i, f.payload, at)
 	case opPing:
 		pong := appendClient(nil, opPong, f.payload)
 		if _, err := unix.Write(s.clients[i].fd, pong); err != nil {
@@ -228,10 +231,13 @@ func (s *swarm) handle(i int, f frame, at time.Duration) (events int, err error)
 	}
 }
 
-func (s *swarm) handleList(i int, list []byte, at time.Duration) (events int, err error) {
-	text := list
+func (s *swarm) handleText(i int, text []byte, at time.Duration) (events int, err error) {
+	if s.dialect.isReply(text) {
+		return 0, s.handleReply(i, text)
+	}
+	list := text
 	for {
-		number, rest, ok, err := nextNumber(list)
+		number, rest, ok, err := nextNumber(list, s.dialect.mark)
 		switch {
 		case err != nil:
 			return events, fmt.Errorf("%w: %.200q", err, text)
@@ -252,6 +258,18 @@ func (s *swarm) handleList(i int, list []byte, at time.Duration) (events int, er
 	}
 }
 
+// handleReply counts a client as subscribed, or as one that is no longer.
+func (s *swarm) handleReply(i int, text []byte) error {
+	switch {
+	case s.dialect.agrees(text):
+		return s.handleProbe(i)
+	case s.clients[i].probed:
+		s.losses.Add(1)
+		return nil
+	}
+	return fmt.Errorf("the server answered %.200q", text)
+}
+
 func (s *swarm) handleProbe(i int) error {
 	if s.clients[i].probed {
 		return errors.New("the probe came twice")
@@ -266,6 +284,12 @@ func (s *swarm) awaitProbes(ctx context.Context) error {
 	return s.await(ctx, "probes", func() bool { return s.probes.Load() == int64(len(s.clients)) })
 }
 
+// awaitLosses waits until every client has been told that it is subscribed no
+// longer.
+func (s *swarm) awaitLosses(ctx context.Context) error {
+	return s.await(ctx, "revocations", func() bool { return s.losses.Load() == int64(len(s.clients)) })
+}
+
 // awaitEvents waits until that many events have come in all, to whichever
 // clients.
 func (s *swarm) awaitEvents(ctx context.Context, n int64) error {
@@ -277,15 +301,15 @@ func (s *swarm) awaitEvents(ctx context.Context, n int64) error {
 }
 
 // await waits until something is so, or the swarm has failed. Time that brings
-// events is not counted against patience.
+// anything is not counted against patience.
 func (s *swarm) await(ctx context.Context, what string, so func() bool) error {
 	for {
-		before := s.events.Load()
+		before := s.last.Load()
 		err := await(ctx, what, func() bool { return s.ended.Load() || so() })
 		switch {
 		case s.ended.Load():
 			return s.err
-		case err == nil, ctx.Err() != nil, s.events.Load() == before:
+		case err == nil, ctx.Err() != nil, s.last.Load() == before:
 			return err
 		}
 	}

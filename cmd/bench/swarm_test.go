@@ -48,7 +48,7 @@ func fakeServer(t *testing.T) (address string, accepted <-chan net.Conn) {
 func newTestSwarm(t *testing.T, events int) (*swarm, net.Conn) {
 	t.Helper()
 	address, accepted := fakeServer(t)
-	s, err := newSwarm(t.Context(), address, 1, func(int) string { return "me" }, newArrivals(events, 1))
+	s, err := newSwarm(t.Context(), address, 1, ernius(func(int) string { return "me" }), newArrivals(events, 1))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,7 +130,7 @@ func TestNewSwarm_Refused(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.Close()
-	if _, err := newSwarm(t.Context(), l.Addr().String(), 3, func(int) string { return "me" }, newArrivals(1, 1)); err == nil {
+	if _, err := newSwarm(t.Context(), l.Addr().String(), 3, ernius(func(int) string { return "me" }), newArrivals(1, 1)); err == nil {
 		t.Error("a swarm connected to nobody")
 	}
 }
@@ -148,7 +148,7 @@ func TestLimit(t *testing.T) {
 	}
 	const clients = 7
 	got := newSequence(clients, 1000)
-	s, err := newSwarm(t.Context(), address, clients, func(int) string { return "all" }, got)
+	s, err := newSwarm(t.Context(), address, clients, ernius(func(int) string { return "all" }), got)
 	if err != nil {
 		t.Fatal(err)
 	}
