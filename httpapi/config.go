@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"example.com/notifier/httpapi/auth"
@@ -22,6 +23,10 @@ type Store interface {
 	// Replay yields the stored events that the filter wants and the point
 	// covers, oldest first. It may be kept waiting by what it yields to.
 	Replay(ctx context.Context, f notifier.Filter, until notifier.Point, page func([]*notifier.Event) error) error
+	// Latest yields the newest stored events that the filter, of one type, wants
+	// and the point covers, the newest first, in pages, until yield has had
+	// enough. How far back it looks is bounded.
+	Latest(ctx context.Context, f notifier.Filter, until notifier.Point, yield func([]*notifier.Event) (enough bool, err error)) error
 	// Admit asks the policy about a user who wants to subscribe to an object;
 	// without one, type and key are empty.
 	Admit(ctx context.Context, user, eventType, key string) (notifier.Admission, error)
@@ -71,6 +76,15 @@ type Config struct {
 	// may be called in anonymous mode, besides loopback and IP addresses;
 	// default: none.
 	AllowedHosts []string
+
+	// SysadmTypes are the types of events that sysadm's clients may subscribe
+	// to, besides dispatcher, life-preserver, system-state and SysadmLatest;
+	// "*" is any.
+	SysadmTypes []string
+	// SysadmLatest are the types whose newest event a sysadm client gets as soon
+	// as it subscribes; default: life-preserver and system-state; empty and not
+	// nil: none.
+	SysadmLatest []string
 
 	// MaxBody bounds the body of a push, in bytes; default 16 MiB.
 	MaxBody int64
@@ -142,6 +156,10 @@ func (c Config) complete() (Config, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
+	if c.SysadmLatest == nil {
+		c.SysadmLatest = []string{sysadmLifePreserver, sysadmSystemState}
+	}
+	require(!slices.Contains(c.SysadmLatest, sysadmAnyType), "sysadm latest: it needs the names of types, not *")
 	problems = append(problems,
 		orDefault(&c.MaxBody, 16<<20, "max body"),
 		orDefault(&c.MaxPayload, 1<<20, "max payload"),

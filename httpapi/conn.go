@@ -28,6 +28,7 @@ type conn struct {
 	// connection lasts as long as what it has shown.
 	admitted bool
 	peer     peer
+	vigil    vigil // only the reader's
 	wire     *wire
 	socket   socket
 
@@ -47,7 +48,7 @@ type conn struct {
 	weight        int                              // of all of them
 	revoked       map[*notifier.Subscription]error // ended by the hub before they were recorded, and why
 	leases        map[string]*lease                // by the user whose tokens were shown
-	stopReplay    context.CancelFunc               // nil: none runs
+	stopReading   context.CancelFunc               // of what is read for it from the store; nil: nothing
 }
 
 // run serves the connection from its first byte to its last.
@@ -61,7 +62,9 @@ func (c *conn) run(ws *websocket.Conn) {
 		c.renew(c.caller)
 	}
 	ws.SetReadLimit(c.server.config.MaxMessage)
+	c.keepVigil()
 	err := c.read(ws)
+	c.vigil.stop()
 	c.partWith(err)
 
 	c.mu.Lock()
@@ -183,7 +186,12 @@ func (c *conn) End(reason notifier.Ending) {
 	}
 }
 
+// endUnlessSubscribed ends a connection that has not said what it wants, unless
+// its protocol has times of its own.
 func (c *conn) endUnlessSubscribed(reason notifier.Ending) {
+	if _, ok := c.codec.(patient); ok {
+		return
+	}
 	c.mu.Lock()
 	subscribed := c.subscriber != nil
 	c.mu.Unlock()
@@ -242,7 +250,7 @@ func (c *conn) sayGoodbye() {
 // leave has the hub and the replay forget the connection.
 func (c *conn) leave() {
 	c.mu.Lock()
-	s, stop := c.subscriber, c.stopReplay
+	s, stop := c.subscriber, c.stopReading
 	c.mu.Unlock()
 	if s != nil {
 		c.server.config.Hub.Leave(s)

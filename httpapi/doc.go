@@ -25,5 +25,6 @@
 // [Server.Run] owns the HTTP servers and the heartbeat, and waits for all of
 // them and for every connection. A connection owns its reader and, for as long
 // as each has something to do, a writer, a replay and a goodbye; it has ended
-// when all of them have. An idle connection is one goroutine, with no timer.
+// when all of them have. An idle connection is one goroutine, with no timer, unless
+// its protocol limits how long it may be idle.
 package httpapi

@@ -74,13 +74,13 @@ func (drp) decode(message []byte) (command, error) {
 	}
 	switch verb {
 	case "register":
-		cmd := command{action: subscribe, name: text}
+		cmd := command{action: subscribe, said: text}
 		if filter, ok := parseDRPFilter(text); ok {
-			cmd.wanted = func(string) notifier.Filter { return filter }
+			cmd.wants = []want{{name: text, filter: func(string) notifier.Filter { return filter }}}
 		}
 		return cmd, nil
 	case "deregister":
-		return command{action: unsubscribe, name: text}, nil
+		return command{action: unsubscribe, said: text, wants: []want{{name: text}}}, nil
 	}
 	return command{}, nil
 }
@@ -90,11 +90,12 @@ func (drp) binary() bool { return false }
 
 // reply acknowledges each command. Real clients wait for that without end, so
 // a command that can't be carried out ends the connection.
-func (drp) reply(cmd command, err error) []byte {
+func (drp) reply(cmd command, _ result, err error) []byte {
 	if err != nil || cmd.action == nothing {
 		return nil
 	}
-	ack := notifier.Event{CreatedAt: time.Now(), Type: drpAnswer, Action: "register", Key: cmd.name}
+	text, _ := cmd.said.(string)
+	ack := notifier.Event{CreatedAt: time.Now(), Type: drpAnswer, Action: "register", Key: text}
 	if cmd.action == unsubscribe {
 		ack.Action = "deregister"
 	}

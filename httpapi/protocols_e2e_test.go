@@ -19,7 +19,9 @@ func TestEndToEnd_OneEventInEveryProtocol(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := instance(t, url, func(c *httpapi.Config) { c.Anonymous, c.Tokens = false, verifier })
+	s := instance(t, url, func(c *httpapi.Config) {
+		c.Anonymous, c.Tokens, c.SysadmTypes = false, verifier, []string{"issueUpdate"}
+	})
 	conn := dbtest.Connect(t, url)
 	for _, sql := range []string{
 		`INSERT INTO notifier.users (user_id) VALUES ('alice'), ('bob')`,
@@ -46,7 +48,9 @@ func TestEndToEnd_OneEventInEveryProtocol(t *testing.T) {
 		airlay.expect(opText, airlayOK)
 		drp := &drpClient{s.dial(drpPath, show)}
 		drp.do("register", "issueUpdate.save.*")
-		clients[user] = map[string]*client{"ernius": ernius, "airlay": airlay, "drp": drp.client}
+		sysadm := &sysadmClient{s.dial("/", show)}
+		sysadm.subscribe("issueUpdate")
+		clients[user] = map[string]*client{"ernius": ernius, "airlay": airlay, "drp": drp.client, "sysadm": sysadm.client}
 	}
 	expect := func(user, recipient, payload string, protocols ...string) {
 		t.Helper()
@@ -54,6 +58,7 @@ func TestEndToEnd_OneEventInEveryProtocol(t *testing.T) {
 			clients[user][protocol].expect(opText, map[string]string{
 				"ernius": `[{"accessid":"` + recipient + `","created_at":2000,"payload":` + payload + `}]`,
 				"airlay": `{"type":"issueUpdate","id":"1","data":` + payload + `}`,
+				"sysadm": sysadmMessage("issueUpdate", payload),
 				"drp":    `{"Time":"1970-01-01T00:33:20.5Z","Type":"issueUpdate","Action":"save","Key":"1","Principal":"runner:7","Object":` + payload + `,"Original":null}`,
 			}[protocol])
 		}
@@ -63,9 +68,9 @@ func TestEndToEnd_OneEventInEveryProtocol(t *testing.T) {
 	publish("bob", "d2", `[ 3 ]`)
 	publish("", "d2", `[ 4 ]`)
 	publish("", "", `[ 5 ]`)
-	expect("alice", "alice", `[ 1 ]`, "ernius", "airlay", "drp")
-	expect("alice", "", `[ 5 ]`, "airlay", "drp")
-	expect("bob", "bob", `[ 3 ]`, "ernius", "airlay", "drp")
-	expect("bob", "", `[ 4 ]`, "airlay", "drp")
-	expect("bob", "", `[ 5 ]`, "airlay", "drp")
+	expect("alice", "alice", `[ 1 ]`, "ernius", "airlay", "drp", "sysadm")
+	expect("alice", "", `[ 5 ]`, "airlay", "drp", "sysadm")
+	expect("bob", "bob", `[ 3 ]`, "ernius", "airlay", "drp", "sysadm")
+	expect("bob", "", `[ 4 ]`, "airlay", "drp", "sysadm")
+	expect("bob", "", `[ 5 ]`, "airlay", "drp", "sysadm")
 }

@@ -58,6 +58,9 @@ func (s *Server) routes(g *guard) http.Handler {
 
 	s.protocol(r, "/subscribe_to_events", ernius{})
 	s.protocol(r, "/ws", airlay{})
+	events := newSysadm(s.config)
+	s.protocol(r, "/sysadm", events)
+	r.Handle("/", s.upgradeOnly(events)) // where its clients connect to; a browser finds nothing there yet
 
 	r.Route("/api/v3", s.drpRoutes)
 
@@ -75,6 +78,18 @@ func (s *Server) routes(g *guard) http.Handler {
 func (s *Server) protocol(r chi.Router, path string, c codec) {
 	r.Handle(path, s.upgrade(c))
 	r.Handle(path+"/", s.upgrade(c))
+}
+
+// upgradeOnly is a protocol at a place that is a page's for all other requests.
+func (s *Server) upgradeOnly(c codec) http.HandlerFunc {
+	upgrade := s.upgrade(c)
+	return func(w http.ResponseWriter, r *http.Request) {
+		if !asksForWebSocket(r) {
+			w.WriteHeader(http.StatusNotFound)
+			return
+		}
+		upgrade(w, r)
+	}
 }
 
 // readable adds a page that can be asked for, also by its head alone.
