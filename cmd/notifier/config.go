@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -139,29 +138,17 @@ func checkAddress(address string) error {
 }
 
 // parseOrigins reads a list of origins as a browser sends them.
-func parseOrigins(text string) ([]string, error) {
-	list, _ := parseList(text)
-	var problems []error
-	for _, origin := range list {
-		if origin == "null" || origin == "*" {
-			continue
-		}
-		u, err := url.Parse(origin)
-		if err != nil || u.Scheme == "" || u.Host == "" || u.Path != "" || u.RawQuery != "" || u.User != nil {
-			problems = append(problems, fmt.Errorf("%q is neither scheme://host[:port], nor null, nor *", origin))
-		}
-	}
-	return list, errors.Join(problems...)
-}
+func parseOrigins(text string) ([]string, error) { return parseEach(text, httpapi.CheckOrigin) }
 
 // parseHosts reads a list of host names, with or without a port.
-func parseHosts(text string) ([]string, error) {
+func parseHosts(text string) ([]string, error) { return parseEach(text, httpapi.CheckHost) }
+
+// parseEach reads a list and reports all in it that is wrong.
+func parseEach(text string, check func(string) error) ([]string, error) {
 	list, _ := parseList(text)
 	var problems []error
-	for _, host := range list {
-		if strings.ContainsAny(host, "/*@ ") {
-			problems = append(problems, fmt.Errorf("%q is not a host name, with or without a port", host))
-		}
+	for _, value := range list {
+		problems = append(problems, check(value))
 	}
 	return list, errors.Join(problems...)
 }
