@@ -2,7 +2,7 @@ package leaktest
 
 import (
 	"context"
-	"slices"
+	"sort"
 	"sync"
 	"testing"
 	"time"
@@ -175,8 +175,8 @@ func readTruth(t *testing.T, conn *pgx.Conn, l *ledger) *truth {
 // the changes that certainly came later.
 func (r *truth) at(b bit, e *event) (on, certain bool, later []change) {
 	changes := r.changes[b]
-	before := 0
-	for before < len(changes) && (changes[before].txid == e.txid || changes[before].before(e.commit)) {
+	before := sort.Search(len(changes), func(i int) bool { return !changes[i].before(e.commit) })
+	if before < len(changes) && changes[before].txid == e.txid {
 		before++
 	}
 	later = changes[before:]
@@ -203,10 +203,21 @@ func (r *truth) forbidden(user string, e *event) (b bit, back *change, yes bool)
 // readable reports whether the user could certainly read the event from its
 // commit to a moment, without a break.
 func (r *truth) readable(user string, e *event, until moment) bool {
-	return !slices.ContainsFunc(e.bits(user), func(b bit) bool {
+	for _, b := range e.bits(user) {
 		on, certain, later := r.at(b, e)
-		return !certain || !on || slices.ContainsFunc(later, func(c change) bool { return !c.on && c.stamp <= until })
-	})
+		if !certain || !on {
+			return false
+		}
+		for _, c := range later {
+			if c.stamp > until {
+				break
+			}
+			if !c.on {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // wantedBy reports whether an event is for a user and a filter.

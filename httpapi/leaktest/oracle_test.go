@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sort"
 	"strings"
 	"testing"
 
@@ -13,47 +14,52 @@ import (
 
 // where says how an instance came by an event.
 type where struct {
-	done     moment // the event's page was published
-	to       notifier.Position
-	controls []*notifier.Event // of its batch
-	next     []*notifier.Event // of some batches after it
+	done moment // the event's page was published
+	*batch
 }
 
 // batch is some pages.
 type batch struct {
 	pages    []page
 	controls []*notifier.Event
+	next     []*batch // some that followed
 }
 
-func (i *instance) batches() []batch {
-	var all []batch
-	var current batch
+func (i *instance) batches() []*batch {
+	var all []*batch
+	current := &batch{}
 	for _, p := range i.published() {
 		current.pages = append(current.pages, p)
 		current.controls = append(current.controls, p.Controls...)
 		if p.Last {
-			all, current = append(all, current), batch{}
+			all, current = append(all, current), &batch{}
 		}
+	}
+	for n, b := range all {
+		b.next = all[n+1 : min(n+4, len(all))]
 	}
 	return all
 }
 
-// places finds for each event where it was.
-func (i *instance) places() map[int64]where {
-	all := map[int64]where{}
-	batches := i.batches()
-	for n, b := range batches {
-		var next []*notifier.Event
-		for _, later := range batches[n+1 : min(n+4, len(batches))] {
-			next = append(next, later.controls...)
-		}
+// placed is an event and how an instance came by it.
+type placed struct {
+	id int64
+	where
+}
+
+// places finds for each event where it was, in the order in which it was there.
+func (i *instance) places() (inOrder []placed, byID map[int64]where) {
+	byID = map[int64]where{}
+	for _, b := range i.batches() {
 		for _, p := range b.pages {
+			at := where{moment(p.done.UnixMicro()), b}
 			for _, e := range p.Events {
-				all[e.ID] = where{moment(p.done.UnixMicro()), p.To, b.controls, next}
+				inOrder = append(inOrder, placed{e.ID, at})
+				byID[e.ID] = at
 			}
 		}
 	}
-	return all
+	return inOrder, byID
 }
 
 // control is a change of access as the log tells it.
@@ -109,22 +115,32 @@ const (
 type judge struct {
 	*truth
 	places   map[*instance]map[int64]where
+	inOrder  map[*instance][]placed
+	created  []*event // in the order of their times
 	findings map[string][]string
 	totals   map[string]int
 }
 
 func newJudge(r *truth, instances ...*instance) *judge {
-	j := &judge{truth: r, places: map[*instance]map[int64]where{}, findings: map[string][]string{}, totals: map[string]int{}}
-	for _, i := range instances {
-		j.places[i] = i.places()
+	j := &judge{
+		truth: r, places: map[*instance]map[int64]where{}, inOrder: map[*instance][]placed{},
+		findings: map[string][]string{}, totals: map[string]int{},
 	}
+	for _, i := range instances {
+		j.inOrder[i], j.places[i] = i.places()
+	}
+	j.created = slices.SortedFunc(maps.Values(r.events), func(a, b *event) int { return a.created.Compare(b.created) })
 	return j
 }
 
 // find notes what was found about a user's event.
 func (j *judge) find(kind, user string, e *event, at where, more string) {
 	var said []string
-	for _, c := range about(at.controls, user, e) {
+	var controls []*notifier.Event
+	if at.batch != nil {
+		controls = at.controls
+	}
+	for _, c := range about(controls, user, e) {
 		said = append(said, fmt.Sprintf("%s by %d as of %v", c.Control, c.TxID, c.seen))
 	}
 	for _, b := range e.bits(user) {
@@ -155,18 +171,23 @@ func (j *judge) visit(v *visit) {
 		}
 		j.leak(v.instance, v.user, e)
 	}
-	for id, at := range j.places[v.instance] {
-		e := j.events[id]
-		if e == nil || live[id] > 0 || !e.wantedBy(v.user, v.filter) || e.stamp < v.from || at.done > v.until {
+	inOrder := j.inOrder[v.instance]
+	first := sort.Search(len(inOrder), func(i int) bool { return inOrder[i].done >= v.from })
+	for _, at := range inOrder[first:] {
+		e := j.events[at.id]
+		if at.done > v.until {
+			break
+		}
+		if e == nil || live[at.id] > 0 || !e.wantedBy(v.user, v.filter) || e.stamp < v.from {
 			continue
 		}
 		switch {
 		case !j.readable(v.user, e, at.done):
 			j.totals[withheld]++
-		case j.doubtful(v.user, e, at):
-			j.find(doubt, v.user, e, at, "")
+		case j.doubtful(v.user, e, at.where):
+			j.find(doubt, v.user, e, at.where, "")
 		default:
-			j.find(miss, v.user, e, at, "")
+			j.find(miss, v.user, e, at.where, "")
 		}
 	}
 	j.replayed(v, live)
@@ -204,8 +225,10 @@ func (j *judge) leak(i *instance, user string, e *event) {
 func (j *judge) doubtful(user string, e *event, at where) bool {
 	return slices.ContainsFunc(about(at.controls, user, e), func(c control) bool {
 		return c.grants() && (c.seen.Ended(e.txid) || !j.commits[c.TxID].before(e.commit))
-	}) || slices.ContainsFunc(about(at.next, user, e), func(c control) bool {
-		return c.grants() && j.commits[c.TxID].stamp <= at.done
+	}) || slices.ContainsFunc(at.next, func(later *batch) bool {
+		return slices.ContainsFunc(about(later.controls, user, e), func(c control) bool {
+			return c.grants() && j.commits[c.TxID].stamp <= at.done
+		})
 	})
 }
 
@@ -230,9 +253,13 @@ func (j *judge) replayed(v *visit, live map[int64]int) {
 	if v.replayUntil == 0 {
 		return
 	}
-	for id, e := range j.events {
+	first := sort.Search(len(j.created), func(i int) bool { return !j.created[i].created.Before(v.filter.Since) })
+	for _, e := range j.created[first:] {
 		covered := v.point.Covers(&notifier.Event{ID: e.id, TxID: e.txid})
-		if !covered || !e.wantedBy(v.user, v.filter) || shown[id] || live[id] > 0 {
+		if e.created.UnixMicro() > int64(v.replayUntil) {
+			break
+		}
+		if !covered || !e.wantedBy(v.user, v.filter) || shown[e.id] || live[e.id] > 0 {
 			continue
 		}
 		during := &event{commit: &commit{stamp: v.before, heard: v.replayFrom}, eventType: e.eventType, dataset: e.dataset}
@@ -249,9 +276,10 @@ func (j *judge) lostBefore(v *visit, e *event) bool {
 		changes := j.changes[b]
 		last := -1
 		for i, c := range changes {
-			if c.stamp <= v.replayUntil {
-				last = i
+			if c.stamp > v.replayUntil {
+				break
 			}
+			last = i
 		}
 		return last >= 0 && !changes[last].on && changes[last].heard < v.before
 	})

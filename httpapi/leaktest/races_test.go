@@ -287,7 +287,7 @@ func (g *gate) wait(notifier.Page) {
 
 // inOneBatch has everything that do commits read in one batch, and returns that
 // batch.
-func (b *bench) inOneBatch(g *gate, do func()) batch {
+func (b *bench) inOneBatch(g *gate, do func()) *batch {
 	b.t.Helper()
 	g.mu.Lock()
 	g.closed = true
@@ -305,7 +305,7 @@ func (b *bench) inOneBatch(g *gate, do func()) batch {
 }
 
 // wantChanges checks that a batch was what the test is about.
-func (b *bench) wantChanges(of batch, events, changes int) {
+func (b *bench) wantChanges(of *batch, events, changes int) {
 	b.t.Helper()
 	count := 0
 	for _, p := range of.pages {
