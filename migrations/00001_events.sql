@@ -62,7 +62,8 @@ COMMENT ON COLUMN notifier.events.recipient IS 'the one user the event is for; n
 COMMENT ON COLUMN notifier.events.dataset_id IS 'the access scope; null: none';
 COMMENT ON COLUMN notifier.events.principal IS 'who caused it';
 COMMENT ON COLUMN notifier.events.control IS 'an order to the servers, never shown to a client; null for application events';
-COMMENT ON COLUMN notifier.events.rings IS 'whether the doorbell is to be looked after when the transaction ends: for its trigger alone';
+COMMENT ON COLUMN notifier.events.rings IS
+    'true: the doorbell is looked after when the transaction ends; false: whether a change of access came before or after is not known';
 
 -- Each index costs every writer. One is for reading what is new, one for replay to a user; more must earn it.
 CREATE INDEX events_txid ON notifier.events (txid);
@@ -96,7 +97,13 @@ COMMENT ON TABLE notifier.idempotency_keys IS 'The keys of stored pushes: a push
 -- long, and the reader, whom nobody wakes, would find them by its slow poll only.
 -- Here everything is qualified, the operators too, in place of SET search_path, which would cost each commit 14,000
 -- instructions more; and only pg_catalog is named, because the committing role need not have any right on the schema
--- (it may write through a view). There is no EXCEPTION block: it would cost each commit a subtransaction.
+-- (it may write through a view). No commit but one that has to wait pays for a subtransaction (EXCEPTION).
+-- Whoever is past this has a place among the changes of access (see hold_publishers): it holds the tail, or the lock of
+-- their order, until it has ended. That one is free unless a change of access is just committing; then this commit
+-- waits until it has. Commonly that is a moment. It is never more than half a second (then the two have no order), for
+-- the change may in turn be waiting for us: in a remote transaction, where Postgres does not see it, or for a row, where
+-- it would fail one of the two after deadlock_timeout, which is twice as long. A tenth would do for that; but a disk or
+-- a standby may be slow for a moment, and whoever commits at such a time waits for it anyway.
 -- +goose StatementBegin
 CREATE FUNCTION notifier.ring() RETURNS trigger
 LANGUAGE plpgsql AS $$
@@ -107,6 +114,17 @@ BEGIN
                      OPERATOR(pg_catalog./) 50)
              ELSE true END)
     THEN
+        IF NOT pg_catalog.pg_try_advisory_xact_lock_shared(1853059945, 3) THEN
+            PERFORM pg_catalog.set_config('notifier.lock_timeout', pg_catalog.current_setting('lock_timeout'), true);
+            BEGIN
+                PERFORM pg_catalog.set_config('lock_timeout', '500ms', true);
+                PERFORM pg_catalog.pg_advisory_xact_lock_shared(1853059945, 3);
+            EXCEPTION
+                WHEN lock_not_available OR deadlock_detected THEN
+                    NULL;
+            END;
+            PERFORM pg_catalog.set_config('lock_timeout', pg_catalog.current_setting('notifier.lock_timeout'), true);
+        END IF;
         -- A full queue would fail the commit: well before that, stay silent. The readers' poll finds the rows.
         IF pg_catalog.pg_notification_queue_usage() OPERATOR(pg_catalog.<) 0.5::pg_catalog.float8 THEN
             NOTIFY notifier;
@@ -126,19 +144,23 @@ COMMENT ON FUNCTION notifier.ring() IS 'Wakes the readers at the end of a transa
 -- A transaction that is a single statement is about to end: it takes its two locks here, and if it may be silent, that
 -- is all. (If it takes long after all, the reader sees its tail, and looks again and again.) In any other, later
 -- statements have a later time than the transaction; that one, and whoever must ring, has the trigger do it.
--- The first row that needs the trigger switches the doorbell off for the rest of the transaction, so that a bulk
--- insert queues one row and not all. A savepoint that is rolled back undoes that along with the row.
+-- The first row that needs the trigger says so for the rest of the transaction, so that a bulk insert queues one row
+-- and not all. A savepoint that is rolled back undoes that along with the row.
+-- Where the doorbell is off, the transaction must not hold the tail (it may be prepared, and stay for long) and has no
+-- trigger to wait in at its end. So it takes its place among the changes of access here, by a lock of its own kind,
+-- without waiting; a row that is not given one, because a change is just committing, says so.
 -- CASE, because AND and OR promise no order.
 ALTER TABLE notifier.events ALTER COLUMN rings SET DEFAULT
-    CASE
-        WHEN pg_catalog.current_setting('notifier.doorbell', true) = 'off' THEN NULL
-        WHEN CASE
+    CASE pg_catalog.current_setting('notifier.doorbell', true)
+        WHEN 'off' THEN CASE WHEN pg_catalog.pg_try_advisory_xact_lock_shared(1853059945, 4) THEN NULL ELSE false END
+        WHEN 'queued' THEN NULL
+        ELSE CASE WHEN CASE
             WHEN pg_catalog.statement_timestamp() > pg_catalog.transaction_timestamp() THEN true
             WHEN pg_catalog.pg_try_advisory_xact_lock_shared(1853059945, 1)
             THEN pg_catalog.pg_try_advisory_xact_lock(1853059946,
                 pg_catalog.date_part('milliseconds', pg_catalog.clock_timestamp())::pg_catalog.int4 / 50)
             ELSE true
-        END THEN pg_catalog.set_config('notifier.doorbell', 'off', true) IS NOT NULL
+        END THEN pg_catalog.set_config('notifier.doorbell', 'queued', true) IS NOT NULL END
     END;
 
 -- WHEN is not deferred: it is asked with each row.
@@ -165,6 +187,47 @@ AS $$
     END
 $$;
 COMMENT ON FUNCTION notifier.try_tail() IS 'Whether no silent writer can be in flight. For the servers.';
+
+-- For a transaction that is about to commit a change of access: true means that each transaction that publishes has
+-- ended, or will commit after this one. It waits for those that are past their doorbell, by taking the tail, and the lock
+-- of those that have none; and has the others wait at theirs, by the lock of the order. That comes last, so that nobody
+-- waits while this one waits for somebody who is stuck: a publisher that finds the tail taken is let through.
+-- It waits for a tenth of a second at each lock and then gives up, leaving none behind: nobody may be kept waiting for
+-- somebody else who is stuck, nor so long that Postgres looks for a deadlock (deadlock_timeout) and fails a commit. And
+-- it does not wait for anybody who waits for this very transaction.
+-- (A session_replication_role that silences the doorbell, and logical replication into this table, are outside of it.)
+-- +goose StatementBegin
+CREATE FUNCTION notifier.hold_publishers() RETURNS boolean
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+SET lock_timeout = '100ms'
+AS $$
+BEGIN
+    IF NOT pg_try_advisory_xact_lock(1853059945, 1) OR NOT pg_try_advisory_xact_lock(1853059945, 4) THEN
+        IF EXISTS (
+            SELECT
+            FROM pg_locks
+            WHERE locktype = 'advisory'
+              AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+              AND classid = 1853059945
+              AND objsubid = 2
+              AND pid <> pg_backend_pid()
+              AND pg_backend_pid() = ANY (pg_blocking_pids(pid))
+        ) THEN
+            RAISE lock_not_available;
+        END IF;
+        PERFORM pg_advisory_xact_lock(1853059945, 1);
+        PERFORM pg_advisory_xact_lock(1853059945, 4);
+    END IF;
+    PERFORM pg_advisory_xact_lock(1853059945, 3);
+    RETURN true;
+EXCEPTION
+    WHEN lock_not_available OR deadlock_detected THEN
+        RETURN false;
+END
+$$;
+-- +goose StatementEnd
+COMMENT ON FUNCTION notifier.hold_publishers() IS 'Orders the calling transaction among those that publish. For its very end.';
 
 -- plpgsql, because an SQL function's INSERT would be planned anew with every call.
 -- +goose StatementBegin
@@ -239,6 +302,7 @@ GRANT SELECT ON notifier.goose_db_version TO notifier_server;
 DROP FUNCTION notifier.drop_user(text, text);
 DROP FUNCTION notifier.publish(text, text, text, json, text, text, json, text, timestamptz);
 DROP FUNCTION notifier.oldest_server();
+DROP FUNCTION notifier.hold_publishers();
 DROP FUNCTION notifier.try_tail();
 DROP TABLE notifier.idempotency_keys;
 DROP TABLE notifier.positions;

@@ -19,10 +19,12 @@ type balance struct{ before, after int }
 func (t *tally) add(all *changes, q Question, e *Event, seen Position) {
 	for c := range all.concerning(q) {
 		after := c.ahead || c.at.Ended(e.TxID) // the change comes after the event
+		// Of the events of its own transaction any change knows.
+		blind := (c.blind || e.Unordered) && c.txid != e.TxID
 		switch {
-		case !c.exact, c.ahead && !seen.Ended(c.txid): // whether the verdict knows of it is not certain
-			t.mayGain = t.mayGain || c.grants && (c.blind || after)
-			t.mayLack = t.mayLack || c.revokes && (c.blind || !after)
+		case !c.exact, blind, c.ahead && !seen.Ended(c.txid): // whether the verdict knows of it is not certain
+			t.mayGain = t.mayGain || c.grants && (blind || after)
+			t.mayLack = t.mayLack || c.revokes && (blind || !after)
 		case c.dataset != nil:
 			t.permission.add(c.grants, after)
 		default:
