@@ -65,7 +65,23 @@ func (i *instance) places() (inOrder []placed, byID map[int64]where) {
 // control is a change of access as the log tells it.
 type control struct {
 	*notifier.Event
-	seen notifier.Position
+	seen  notifier.Position
+	vague bool // it says nothing of what it saw
+}
+
+func newControl(e *notifier.Event) control {
+	var said struct{ Snapshot string }
+	if err := json.Unmarshal(e.Payload, &said); err != nil {
+		panic(err)
+	}
+	if said.Snapshot == "" {
+		return control{Event: e, vague: true}
+	}
+	seen, err := notifier.ParsePosition(said.Snapshot)
+	if err != nil {
+		panic(err)
+	}
+	return control{Event: e, seen: seen}
 }
 
 func (c control) grants() bool { return c.Control != notifier.ControlAccessRevoked }
@@ -79,32 +95,26 @@ func about(controls []*notifier.Event, user string, e *event) []control {
 			c.DatasetID != nil && (e.dataset == nil || *c.DatasetID != *e.dataset) {
 			continue
 		}
-		var said struct{ Snapshot string }
-		if err := json.Unmarshal(c.Payload, &said); err != nil {
-			panic(err)
-		}
-		seen, err := notifier.ParsePosition(said.Snapshot)
-		if err != nil {
-			panic(err)
-		}
-		all = append(all, control{c, seen})
+		all = append(all, newControl(c))
 	}
 	return all
 }
 
-// What an oracle can find. Of the order of commits the log knows what the
-// changes' snapshots tell, so two things are not the hub's to decide: an event
-// that is committed between a grant's look at the others and its own commit
-// counts as later; and one that a vague grant saw, while nobody knows what was
-// before, is withheld.
+// What an oracle can find. Two things are withheld although the user could read
+// them, because what the hub knows leaves open whether that was so: what is read
+// together with a change that could not be given a place among the events, or
+// has none itself; and what came before a change that may have given access, of
+// whose absence or presence before nobody had asked.
 const (
 	leak        = "leak"
-	windowLeak  = "event of the moment between a grant's snapshot and its commit"
+	misorder    = "change and event in the wrong order"
 	replayLeak  = "leak by replay"
 	miss        = "miss"
-	doubt       = "withheld in doubt"
+	noOrder     = "withheld, for want of an order"
+	unknown     = "withheld, not known whether it was readable before a change"
 	replayMiss  = "miss of replay"
 	duplicate   = "duplicate"
+	ordered     = "pairs of a change and an event in their order"
 	deliveries  = "delivered live"
 	overSockets = "delivered over sockets"
 	withheld    = "withheld"
@@ -181,12 +191,11 @@ func (j *judge) visit(v *visit) {
 		if e == nil || live[at.id] > 0 || !e.wantedBy(v.user, v.filter) || e.stamp < v.from {
 			continue
 		}
-		switch {
-		case !j.readable(v.user, e, at.done):
+		if !j.readable(v.user, e, at.done) {
 			j.totals[withheld]++
-		case j.doubtful(v.user, e, at.where):
-			j.find(doubt, v.user, e, at.where, "")
-		default:
+		} else if why, doubt := j.doubtful(v.user, e, at.where); doubt {
+			j.find(why, v.user, e, at.where, "")
+		} else {
 			j.find(miss, v.user, e, at.where, "")
 		}
 	}
@@ -206,27 +215,53 @@ func (j *judge) call(c *call) {
 // leak looks whether an event that a user got was committed while it was
 // certainly not readable.
 func (j *judge) leak(i *instance, user string, e *event) {
-	b, back, yes := j.forbidden(user, e)
-	if !yes {
-		return
+	if b, yes := j.forbidden(user, e); yes {
+		j.find(leak, user, e, j.places[i][e.id], string(b)+" was off")
 	}
-	at := j.places[i][e.id]
-	kind := leak
-	if back != nil && slices.ContainsFunc(about(at.controls, user, e), func(c control) bool {
-		return c.TxID == back.txid && c.grants() && !c.seen.Ended(e.txid)
-	}) {
-		kind = windowLeak
-	}
-	j.find(kind, user, e, at, string(b)+" was off")
 }
 
-// doubtful reports whether a grant that certainly was not before the event, or
-// says that it was not, leaves open what was.
-func (j *judge) doubtful(user string, e *event, at where) bool {
-	return slices.ContainsFunc(about(at.controls, user, e), func(c control) bool {
-		return c.grants() && (c.seen.Ended(e.txid) || !j.commits[c.TxID].before(e.commit))
-	}) || slices.ContainsFunc(at.next, func(later *batch) bool {
+// order checks what the changes that give access say of the events they were
+// read with against the order of commits.
+func (j *judge) order(i *instance) {
+	for _, at := range j.inOrder[i] {
+		e := j.events[at.id]
+		if e == nil || e.unordered {
+			continue
+		}
+		for _, one := range at.controls {
+			by := j.commits[one.TxID]
+			if one.TxID == e.txid || by == nil || by.stamp == 0 || one.Control == notifier.ControlAccessRevoked || !strings.HasPrefix(string(one.Control), "access_") {
+				continue
+			}
+			c := newControl(one)
+			if c.vague {
+				continue
+			}
+			j.totals[ordered]++
+			if e.before(by) && !c.seen.Ended(e.txid) || by.before(e.commit) && c.seen.Ended(e.txid) {
+				j.find(misorder, "", e, at.where, fmt.Sprintf("%s by %d at %d to %d as of %v", c.Control, c.TxID, by.stamp, by.heard, c.seen))
+			}
+		}
+	}
+}
+
+// doubtful reports whether a change that may have given access, and of which it
+// is not certain that it was before the event, leaves open what was: and why.
+func (j *judge) doubtful(user string, e *event, at where) (why string, yes bool) {
+	for _, c := range about(at.controls, user, e) {
+		if !c.grants() || c.TxID == e.txid {
+			continue
+		}
+		if c.vague || e.unordered {
+			return noOrder, true
+		}
+		if c.seen.Ended(e.txid) || !j.commits[c.TxID].before(e.commit) {
+			why, yes = unknown, true
+		}
+	}
+	return why, yes || slices.ContainsFunc(at.next, func(later *batch) bool {
 		return slices.ContainsFunc(about(later.controls, user, e), func(c control) bool {
+			why = unknown
 			return c.grants() && j.commits[c.TxID].stamp <= at.done
 		})
 	})
@@ -290,15 +325,15 @@ func (j *judge) report(t *testing.T) {
 	t.Helper()
 	for kind, all := range j.findings {
 		say := t.Errorf
-		if kind == doubt || kind == windowLeak {
+		if kind == noOrder || kind == unknown {
 			say = t.Logf
 		}
 		slices.Sort(all)
 		say("%d times %s, first\n\t%s", len(all), kind, all[0])
 	}
-	for _, what := range []string{deliveries, overSockets, withheld, replays} {
+	for _, what := range []string{deliveries, overSockets, withheld, replays, ordered} {
 		if j.totals[what] == 0 {
-			t.Errorf("nothing was %s: nothing is shown", what)
+			t.Errorf("no %s: nothing is shown", what)
 		}
 	}
 	for _, counts := range []map[string]int{j.totals, j.counts} {
