@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"example.com/notifier/notifier"
 )
@@ -53,6 +55,44 @@ func TestHub_VerdictOfALaterGrantIsNotForEarlierEvents(t *testing.T) {
 	publishPage(t, h, batch(t, "31:31:", "61:61:", in("d", 45, 3), grant, in("d", 60, 4)))
 	wantFrames(t, "who is granted it", a, "4")
 	wantFrames(t, "who had it all the time", b, "1", "2", "3", "4")
+}
+
+// An answer that knew of changes before the feed read them is what was so before
+// the changes after those: of an event between, it tells.
+func TestHub_EarlyVerdictTellsWhatWasBeforeTheNextChange(t *testing.T) {
+	t.Parallel()
+	policy, later := newRules(t, "a d"), &ahead{}
+	h := notifier.NewHub(notifier.AccessConfig{Policy: policy, Changes: later.changes})
+	h.Start(position(t, "10:10:"))
+	a, _ := watch(t, h, notifier.Viewer{User: "a"}, nil)
+	grant := change(notifier.ControlAccessGranted, "a", "d", 50, "50:51:50")
+	later.controls = []*notifier.Event{grant}
+	policy.at = position(t, "61:61:")
+	publishPage(t, h, batch(t, "10:10:", "21:21:", in("d", 20, 1)))
+	later.controls = nil
+	policy.at = position(t, "1000:1000:")
+	publishPage(t, h, batch(t, "21:21:", "91:91:",
+		in("d", 45, 2), grant, in("d", 60, 3), change(notifier.ControlAccessChanged, "", "", 70, "70:71:70"), in("d", 80, 4)))
+	wantFrames(t, "a", a, "3", "4")
+}
+
+// It tells nothing as long as they are not read, however often the policy is asked.
+func TestHub_EarlyVerdictThatIsAskedAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		policy, later := newRules(t, "a d"), &ahead{}
+		h := notifier.NewHub(notifier.AccessConfig{Policy: policy, Changes: later.changes, MaxAge: time.Minute})
+		h.Start(position(t, "10:10:"))
+		a, _ := watch(t, h, notifier.Viewer{User: "a"}, nil)
+		vague := change(notifier.ControlAccessChanged, "a", "", 50, "50:51:50")
+		later.controls = []*notifier.Event{vague}
+		publishPage(t, h, batch(t, "10:10:", "21:21:", in("d", 20, 1)))
+		<-time.After(time.Minute) // fake time
+		publishPage(t, h, batch(t, "21:21:", "31:31:", in("d", 30, 2)))
+		later.controls = nil
+		publishPage(t, h, batch(t, "31:31:", "61:61:", in("d", 45, 3), vague, in("d", 60, 4)))
+		wantFrames(t, "a", a, "4")
+	})
 }
 
 // What is committed between the policy's answer and the look for changes may be

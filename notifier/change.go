@@ -117,6 +117,10 @@ func (c *change) concerns(q Question) bool {
 		(c.dataset == nil || q.HasDataset && *c.dataset == q.Dataset)
 }
 
+// comesAfter reports whether the change was committed after the event, unless it
+// is blind.
+func (c *change) comesAfter(e *Event) bool { return c.ahead || c.at.Ended(e.TxID) }
+
 // changes are findable by whom they concern.
 type changes struct {
 	list      []change
