@@ -90,20 +90,21 @@ COMMENT ON TABLE notifier.idempotency_keys IS 'The keys of stored pushes: a push
 -- one rings: the one that gets the gate. The others are silent, and hold the tail lock shared until they have ended,
 -- so that the reader whom the bell woke sees that somebody is still in flight, and reads again.
 -- The tail comes first. With the gate first, a silent transaction could be between the two locks while the ringer
--- ends and the reader finds the tail free: nobody would look again. Without the tail (a reader is just looking at it)
--- a transaction rings, and leaves the gate alone: whoever has the gate has the tail too.
+-- ends and the reader finds the tail free: nobody would look again. There are two locks that serve as tail, 1 and 3:
+-- while a change of access waits for the first to be free (see hold_publishers), the second is taken. Without either (a
+-- reader is just looking at them) a transaction rings, and leaves the gate alone: whoever has the gate has a tail too.
 -- There is a gate for each twentieth of a second of a minute. A transaction may keep the one it got for long (it has
 -- set its constraints immediate, or waits after its doorbell): with a single gate all others would be silent for as
 -- long, and the reader, whom nobody wakes, would find them by its slow poll only.
 -- Here everything is qualified, the operators too, in place of SET search_path, which would cost each commit 14,000
 -- instructions more; and only pg_catalog is named, because the committing role need not have any right on the schema
 -- (it may write through a view). No commit but one that has to wait pays for a subtransaction (EXCEPTION).
--- Whoever is past this has a place among the changes of access (see hold_publishers): it holds the tail, or the lock of
--- their order, until it has ended. That one is free unless a change of access is just committing; then this commit
--- waits until it has. Commonly that is a moment. It is never more than half a second (then the two have no order), for
--- the change may in turn be waiting for us: in a remote transaction, where Postgres does not see it, or for a row, where
--- it would fail one of the two after deadlock_timeout, which is twice as long. A tenth would do for that; but a disk or
--- a standby may be slow for a moment, and whoever commits at such a time waits for it anyway.
+-- Whoever is past this has a place among the changes of access: it holds a tail, or lock 4, until it has ended. If none of
+-- them is to be had, a change of access is just committing, and this commit waits until it has. Commonly that is a moment.
+-- It is never more than half a second (then the two have no order), for the change may in turn be waiting for us: in a
+-- remote transaction, where Postgres does not see it, or for a row, where it would fail one of the two after
+-- deadlock_timeout, which is twice as long. A tenth would do for that; but a disk or a standby may be slow for a moment,
+-- and whoever commits at such a time waits for it anyway.
 -- +goose StatementBegin
 CREATE FUNCTION notifier.ring() RETURNS trigger
 LANGUAGE plpgsql AS $$
@@ -112,18 +113,30 @@ BEGIN
              THEN pg_catalog.pg_try_advisory_xact_lock(1853059946,
                  pg_catalog.date_part('milliseconds', pg_catalog.clock_timestamp())::pg_catalog.int4
                      OPERATOR(pg_catalog./) 50)
+             WHEN pg_catalog.pg_try_advisory_xact_lock_shared(1853059945, 3)
+             THEN pg_catalog.pg_try_advisory_xact_lock(1853059946,
+                 pg_catalog.date_part('milliseconds', pg_catalog.clock_timestamp())::pg_catalog.int4
+                     OPERATOR(pg_catalog./) 50)
              ELSE true END)
     THEN
-        IF NOT pg_catalog.pg_try_advisory_xact_lock_shared(1853059945, 3) THEN
+        IF NOT (CASE WHEN pg_catalog.pg_try_advisory_xact_lock_shared(1853059945, 3) THEN true
+                     ELSE pg_catalog.pg_try_advisory_xact_lock_shared(1853059945, 4) END)
+        THEN
             PERFORM pg_catalog.set_config('notifier.lock_timeout', pg_catalog.current_setting('lock_timeout'), true);
             BEGIN
                 PERFORM pg_catalog.set_config('lock_timeout', '500ms', true);
                 PERFORM pg_catalog.pg_advisory_xact_lock_shared(1853059945, 3);
+                PERFORM pg_catalog.set_config('lock_timeout', pg_catalog.current_setting('notifier.lock_timeout'), true);
+                IF NOT pg_catalog.pg_try_advisory_xact_lock(1853059946,
+                    pg_catalog.date_part('milliseconds', pg_catalog.clock_timestamp())::pg_catalog.int4
+                        OPERATOR(pg_catalog./) 50)
+                THEN
+                    RETURN NULL;
+                END IF;
             EXCEPTION
                 WHEN lock_not_available OR deadlock_detected THEN
-                    NULL;
+                    NULL; -- which takes the setting back, too
             END;
-            PERFORM pg_catalog.set_config('lock_timeout', pg_catalog.current_setting('notifier.lock_timeout'), true);
         END IF;
         -- A full queue would fail the commit: well before that, stay silent. The readers' poll finds the rows.
         IF pg_catalog.pg_notification_queue_usage() OPERATOR(pg_catalog.<) 0.5::pg_catalog.float8 THEN
@@ -172,26 +185,26 @@ CREATE CONSTRAINT TRIGGER doorbell
     EXECUTE FUNCTION notifier.ring();
 
 -- For the reader: false means that a transaction is in flight that was silent, or made others silent: after the next
--- read, look again. Call it in a transaction of its own, ended at once, before the one that reads. It asks for the
--- present gate too, because Postgres gives a transaction's locks back one by one: a ringer that has given back the
+-- read, look again. Call it in a transaction of its own, ended at once, before the one that reads. It asks for both
+-- tails, and for the present gate too, because Postgres gives a transaction's locks back one by one: a ringer that has given back the
 -- tail, and not yet the gate, still silences others. The numbers of the locks are in this file only (1853059945 is "noti", 1853059946 the next).
 CREATE FUNCTION notifier.try_tail() RETURNS boolean
 LANGUAGE sql
 AS $$
     SELECT CASE
-        WHEN pg_catalog.pg_try_advisory_xact_lock(1853059945, 1)
-        THEN pg_catalog.pg_try_advisory_xact_lock(1853059946,
+        WHEN NOT pg_catalog.pg_try_advisory_xact_lock(1853059945, 1) THEN false
+        WHEN NOT pg_catalog.pg_try_advisory_xact_lock(1853059945, 3) THEN false
+        ELSE pg_catalog.pg_try_advisory_xact_lock(1853059946,
             pg_catalog.date_part('milliseconds', pg_catalog.clock_timestamp())::pg_catalog.int4
                 OPERATOR(pg_catalog./) 50)
-        ELSE false
     END
 $$;
 COMMENT ON FUNCTION notifier.try_tail() IS 'Whether no silent writer can be in flight. For the servers.';
 
 -- For a transaction that is about to commit a change of access: true means that each transaction that publishes has
--- ended, or will commit after this one. It waits for those that are past their doorbell, by taking the tail, and the lock
--- of those that have none; and has the others wait at theirs, by the lock of the order. That comes last, so that nobody
--- waits while this one waits for somebody who is stuck: a publisher that finds the tail taken is let through.
+-- ended, or will commit after this one. It takes the first tail, and lock 4, and last the second tail: until it has the
+-- others, publishers go by that one, so nobody waits while this one waits for somebody who is stuck. (Lock 4 is that of
+-- publishers without a doorbell, and of those that a reader kept from both tails.)
 -- It waits for a tenth of a second at each lock and then gives up, leaving none behind: nobody may be kept waiting for
 -- somebody else who is stuck, nor so long that Postgres looks for a deadlock (deadlock_timeout) and fails a commit. And
 -- it does not wait for anybody who waits for this very transaction.

@@ -122,8 +122,13 @@ var pastItsDoorbell = map[string]func(o *order, begin *pgx.Conn){
 	"with the tail": func(o *order, conn *pgx.Conn) {
 		exec(o.t, conn, one, "SET CONSTRAINTS ALL IMMEDIATE")
 	},
-	"while a reader looks at the tail": func(o *order, conn *pgx.Conn) {
+	"with the second tail": func(o *order, conn *pgx.Conn) {
 		exec(o.t, o.others, "BEGIN", "SELECT "+tailExclusive)
+		exec(o.t, conn, one, "SET CONSTRAINTS ALL IMMEDIATE")
+		exec(o.t, o.others, "ROLLBACK")
+	},
+	"while a reader looks at the tails": func(o *order, conn *pgx.Conn) {
+		exec(o.t, o.others, "BEGIN", "SELECT "+tailExclusive, "SELECT "+secondTailExclusive)
 		exec(o.t, conn, one, "SET CONSTRAINTS ALL IMMEDIATE")
 		exec(o.t, o.others, "ROLLBACK")
 	},
