@@ -1,7 +1,6 @@
 package db_test
 
 import (
-	"fmt"
 	"maps"
 	"os"
 	osexec "os/exec"
@@ -37,7 +36,7 @@ func TestPgbench(t *testing.T) {
 		conn := dbtest.Connect(t, c.URL)
 		exec(t, conn, pgbenchPublishes)
 		l := follow(t, open(t, c))
-		bench("-c", "8", "-T", fmt.Sprint(scaled(2, 10)))
+		bench("-c", "8", "-T", "10")
 		rows := column[string](t, conn, `SELECT row_to_json(pgbench_history)::text FROM pgbench_history`)
 		l.waitFor(t, len(rows))
 		want, got := map[string]int{}, map[string]int{}

@@ -299,3 +299,34 @@ func TestAccounts_TellNothing(t *testing.T) {
 		}
 	}
 }
+
+// A login that has ended since the handshake is good for nothing that is asked
+// for then, not even an admin's, whom the policy is not asked about.
+func TestSession_EndedSinceTheHandshake(t *testing.T) {
+	t.Parallel()
+	d := newDirectory("alice")
+	s := erniusSystem(t, d)
+	for _, roles := range [][]string{nil, {"admin"}} {
+		for name, end := range map[string]func(*notifier.Credentials){
+			"another generation": func(c *notifier.Credentials) { c.Generation = 2 },
+			"disabled":           func(c *notifier.Credentials) { c.Disabled = true },
+			"as it was":          func(*notifier.Credentials) {},
+		} {
+			now := account(t, roles...)
+			d.setAccount("alice", now)
+			bearer := "Authorization: Bearer " + s.logsIn("alice", rightPassword)
+			basic := "Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte("alice:"+rightPassword))
+			clients := []*client{s.dial("/subscribe_to_events", bearer), s.passwords().dial("/subscribe_to_events", basic)}
+			end(&now)
+			d.setAccount("alice", now)
+			for _, c := range clients {
+				c.text(`{"access_id":"alice","timestamp":0}`)
+				if name == "as it was" {
+					s.live(c)
+				} else {
+					c.refused("invalid token")
+				}
+			}
+		}
+	}
+}

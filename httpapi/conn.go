@@ -71,21 +71,27 @@ func (c *conn) run(ws *websocket.Conn) {
 // read hands the client's messages on until nothing more can be read.
 func (c *conn) read(ws *websocket.Conn) error {
 	for {
-		_, message, err := ws.Read(context.Background()) // one without end costs no timer
-		if err != nil {
+		if err := c.wire.awaitMessage(); err != nil {
 			return err
 		}
-		c.receiveApart(message)
+		if err := c.readApart(ws); err != nil {
+			return err
+		}
 	}
 }
 
-// receiveApart has a message seen to on a stack of its own, which is given back.
-// The one that reads would stay as large as the deepest call has made it for the
-// life of the connection: 8 KiB in place of 4.
-func (c *conn) receiveApart(message []byte) {
-	var receiving sync.WaitGroup
-	receiving.Go(func() { c.receive(message) }) // ends before the next message is read
-	receiving.Wait()
+// readApart has the next message read and seen to on a stack of its own, which
+// is given back.
+func (c *conn) readApart(ws *websocket.Conn) (err error) {
+	var reading sync.WaitGroup
+	reading.Go(func() { // ends before the next message is awaited
+		var message []byte
+		if _, message, err = ws.Read(context.Background()); err == nil { // one without end costs no timer
+			c.receive(message)
+		}
+	})
+	reading.Wait()
+	return err
 }
 
 // partWith sees to the last frames after reading ended with that error.
@@ -214,7 +220,7 @@ func (c *conn) sayGoodbye() {
 	ctx, cancel := context.WithDeadline(context.Background(), deadline)
 	defer cancel()
 	if err := c.socket.outbox.WaitEmpty(ctx); err != nil {
-		_ = c.socket.net.Close() // it does not read: run's reading fails
+		_ = plainSocket(c.socket.net).Close() // it does not read: run's reading fails
 		return
 	}
 	_ = c.socket.net.SetReadDeadline(deadline) // a closed socket needs none

@@ -11,6 +11,11 @@
 // between protocols is a [codec]: what a client's message asks for, and the
 // bytes that carry events (ernius.go).
 //
+// Who a client is, a token says (identity.go), or a password of an account of
+// ours, or a token we gave for one (accounts.go). What rests on a token ends when
+// it expires (lease.go), and what rests on an account when that changes: the hub
+// sees to it, because the change is a row of the log that it delivers.
+//
 // The WebSocket library does the handshake, reads frames and answers control
 // frames. It writes to a socket of ours (wire.go), so its frames and the
 // ready-made ones of the events go through the same outbox, each in one piece.

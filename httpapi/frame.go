@@ -11,6 +11,7 @@ const (
 	frameText  = 0x80 | 0x1
 	frameClose = 0x80 | 0x8
 	framePing  = 0x80 | 0x9
+	framePong  = 0x80 | 0xa
 )
 
 // headerRoom is the longest header of a frame sent by a server, which does not

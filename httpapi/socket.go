@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"crypto/tls"
 	"errors"
 	"net"
 	"os"
@@ -118,8 +119,10 @@ func (s *socket) writeWaiting() {
 }
 
 // writePlain writes until the outbox is empty through a connection that is no
-// plain socket.
+// plain socket, as of TLS. There, a write that was broken off has broken the
+// connection: the peer can't tell what the rest of a record would have been.
 func (s *socket) writePlain() {
+	_, fragile := s.net.(*tls.Conn)
 	buffer := make([]byte, plainBatch)
 	var frames [][]byte
 	for {
@@ -132,14 +135,19 @@ func (s *socket) writePlain() {
 		p = p[:min(len(p), plainWrite)]
 		_ = s.net.SetWriteDeadline(time.Now().Add(s.timeout)) // an error shows in the write
 		n, err := s.net.Write(p)
+		// TLS also writes when it reads, at the client's wish to change keys, and
+		// must not meet a deadline that has long passed.
+		err = errors.Join(err, s.net.SetWriteDeadline(time.Time{}))
 		s.took.Add(int64(n))
 		s.outbox.Wrote(n)
 		if err == nil {
 			continue
 		}
-		if errors.Is(err, os.ErrDeadlineExceeded) && n == 0 {
+		late := errors.Is(err, os.ErrDeadlineExceeded)
+		if late && (n == 0 || fragile) {
 			s.owner.End(notifier.EndedBySlowness)
-		} else if !errors.Is(err, os.ErrDeadlineExceeded) {
+		}
+		if !late || fragile {
 			s.fail()
 			return
 		}
@@ -147,10 +155,11 @@ func (s *socket) writePlain() {
 }
 
 // fail gives the socket up. The caller is the writer; closing the connection
-// makes its reader end everything else.
+// makes its reader end everything else. TLS is not closed but cut off: it would
+// wait for a peer that does not read to take a last word.
 func (s *socket) fail() {
 	s.broken.Store(true)
-	_ = s.net.Close() // it is broken anyway
+	_ = plainSocket(s.net).Close() // it is broken anyway
 	s.discard()
 }
 

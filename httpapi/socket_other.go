@@ -12,3 +12,7 @@ import (
 func rawConn(net.Conn) syscall.RawConn { return nil }
 
 func writeFD(uintptr, []byte) (int, error) { return 0, errors.ErrUnsupported }
+
+func readFD(uintptr, []byte) (int, error) { return 0, errors.ErrUnsupported }
+
+func peekFD(uintptr, []byte) (int, error) { return 0, errors.ErrUnsupported }

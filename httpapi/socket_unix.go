@@ -38,3 +38,16 @@ func writeFD(fd uintptr, p []byte) (int, error) {
 		}
 	}
 }
+
+// readFD and peekFD read what has arrived, without waiting; peekFD leaves it
+// there.
+func readFD(fd uintptr, p []byte) (int, error) { return syscall.Read(int(fd), p) }
+
+func peekFD(fd uintptr, p []byte) (int, error) {
+	for {
+		n, _, err := syscall.Recvfrom(int(fd), p, syscall.MSG_PEEK)
+		if !errors.Is(err, syscall.EINTR) {
+			return n, err
+		}
+	}
+}

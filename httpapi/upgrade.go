@@ -15,6 +15,10 @@ import (
 // upgrade is where the WebSockets of a protocol begin.
 func (s *Server) upgrade(codec codec) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
+		if r.ProtoMajor > 1 { // where there is no upgrade to ask for
+			refuse(w, http.StatusHTTPVersionNotSupported, "a WebSocket begins with an upgrade of HTTP/1.1")
+			return
+		}
 		if !asksForWebSocket(r) {
 			w.Header().Set("Connection", "Upgrade")
 			w.Header().Set("Upgrade", "websocket")
@@ -99,5 +103,6 @@ func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	early, _ := standard.Reader.Peek(standard.Reader.Buffered()) // as many as there are
 	h.conn.attach(socket, bytes.Clone(early))
 	wire := h.conn.wire
-	return wire, bufio.NewReadWriter(bufio.NewReaderSize(wire, wireReader), bufio.NewWriterSize(wire, wireWriter)), nil
+	wire.buffered = bufio.NewReaderSize(wire, wireReader) // the library goes on with this one
+	return wire, bufio.NewReadWriter(wire.buffered, bufio.NewWriterSize(wire, wireWriter)), nil
 }

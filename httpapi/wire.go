@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
 	"net"
@@ -28,6 +29,8 @@ type wire struct {
 	conn    *conn
 	early   []byte // read together with the request
 	readErr error  // what ended reading; nil if the library gave up by itself
+	// buffered is what the library has read ahead.
+	buffered *bufio.Reader
 }
 
 // Read reads from the socket.

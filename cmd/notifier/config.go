@@ -17,6 +17,8 @@ import (
 type serverConfig struct {
 	logConfig
 	addresses []string
+	tls       tlsConfig
+	folder    string // where a certificate for development is kept
 	db        db.Config
 	http      httpapi.Config
 	tokens    tokenConfig
@@ -25,9 +27,10 @@ type serverConfig struct {
 }
 
 func (c *serverConfig) define(s *settings, address string) {
-	define(s, "addr", "list", address, "where to listen: host:port, several with commas", &c.addresses, parseAddresses)
+	define(s, "addr", "list", address, "where to listen: host:port, or tls://host:port; several with commas", &c.addresses, parseAddresses)
 	defineSwitch(s, "plain-passwords", "take passwords over plain HTTP also from other hosts, where anybody on the way can read them",
 		&c.http.PlainPasswords)
+	c.tls.define(s)
 	define(s, "allowed-origins", "list", "", "web pages of other hosts that may connect in anonymous mode: scheme://host, null, *",
 		&c.http.AllowedOrigins, parseOrigins)
 	define(s, "allowed-hosts", "list", "", "names by which this server may be called in anonymous mode, besides loopback and IP addresses",
@@ -81,10 +84,11 @@ func (c *serverConfig) defineTimes(s *settings) {
 
 // problems tells what no single setting can know.
 func (c *serverConfig) problems() []error {
+	problems := c.tls.problems(c.addresses)
 	if c.http.MaxPushing < c.http.MaxBody {
-		return []error{named("max-pushing", "is less than --max-body: no such body could be taken")}
+		problems = append(problems, named("max-pushing", "is less than --max-body: no such body could be taken"))
 	}
-	return nil
+	return problems
 }
 
 // checkWayIn refuses to run a server that nobody could be let in to. A user with
@@ -102,7 +106,8 @@ func (c *serverConfig) checkWayIn(ctx context.Context, database *db.DB) error {
 		"or turn it on where everybody who reaches the server may read and publish everything")}
 }
 
-// parseAddresses reads a list of host:port; an empty host is every address.
+// parseAddresses reads a list of host:port, some with tls:// before it; an empty
+// host is every address.
 func parseAddresses(text string) ([]string, error) {
 	list, _ := parseList(text)
 	if len(list) == 0 {
@@ -116,12 +121,9 @@ func parseAddresses(text string) ([]string, error) {
 }
 
 func checkAddress(address string) error {
-	if strings.HasPrefix(address, "tls://") {
-		return fmt.Errorf("%q: TLS is not there yet; put a proxy in front", address)
-	}
-	_, port, err := net.SplitHostPort(address)
+	_, port, err := net.SplitHostPort(strings.TrimPrefix(address, tlsPrefix))
 	if err != nil {
-		return fmt.Errorf("%q is not host:port", address)
+		return fmt.Errorf("%q is neither host:port nor tls://host:port", address)
 	}
 	if _, err := parsePort(port); err != nil {
 		return fmt.Errorf("%q: %w", address, err)

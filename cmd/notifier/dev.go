@@ -99,7 +99,7 @@ func (a *app) dev(ctx context.Context, c devConfig) (err error) {
 	if err := demo.Install(ctx, c.db.URL); err != nil {
 		return err
 	}
-	c.http.Anonymous = true
+	c.http.Anonymous, c.folder = true, c.data
 	s, err := openServer(ctx, c.serverConfig, a.logger)
 	if err != nil {
 		return err
@@ -171,21 +171,36 @@ func keepPostgres(ctx context.Context, postgres *embedded.Server, logger *slog.L
 
 // hint tells a person what to try. Every line works as it stands.
 func (a *app) hint(s *server, postgres *embedded.Server) {
-	at := s.listeners[0].Addr().String()
+	at, trust := s.hintedURL()
 	psql := "psql"
 	if path := postgres.Bin("psql"); fileExists(path) {
 		psql = path
 	}
 	fmt.Fprintf(a.out, `
-notifier is at http://%[1]s, Postgres at
+notifier is at %[1]s, Postgres at
   %[2]s
 Its data are kept in %[3]s. Ctrl-C ends both. To try, in other terminals:
 
-  %[4]s watch --url http://%[1]s --user client1
-  %[4]s push --url http://%[1]s --to client1 'hello'
+  %[6]s%[4]s watch --url %[1]s --user client1
+  %[6]s%[4]s push --url %[1]s --to client1 'hello'
   %[5]s '%[2]s' -c "INSERT INTO demo.notes (owner, text) VALUES ('client1', 'milk')"
 
-`, at, postgres.URL(""), postgres.Dir(), os.Args[0], psql)
+`, at, postgres.URL(""), postgres.Dir(), os.Args[0], psql, trust)
+}
+
+// hintedURL is where commands on this host reach the server: without TLS, if
+// there is such an address; and else what must stand before them, so that they
+// trust a certificate that nobody else does.
+func (s *server) hintedURL() (url, trust string) {
+	for _, l := range s.listeners {
+		if !l.secure {
+			return l.url(), ""
+		}
+	}
+	if s.ownCertificate != "" {
+		trust = "SSL_CERT_FILE=" + s.ownCertificate + " "
+	}
+	return s.listeners[0].url(), trust
 }
 
 func fileExists(path string) bool {

@@ -152,17 +152,25 @@ func serving(t testing.TB, database string, args ...string) (*process, string) {
 	return p, "http://" + p.address()
 }
 
-// address finds in the log where the process listens.
+// address finds in the log where the process listens first.
 func (p *process) address() string {
+	p.t.Helper()
+	return p.addresses()[0]
+}
+
+// addresses finds all, in the order of the setting.
+func (p *process) addresses() (all []string) {
 	p.t.Helper()
 	lines := bufio.NewScanner(strings.NewReader(p.err.String()))
 	for lines.Scan() {
 		if _, address, found := strings.Cut(lines.Text(), "msg=listening address="); found {
-			return address
+			all = append(all, address)
 		}
 	}
-	p.t.Fatal("it does not say where it listens")
-	return ""
+	if len(all) == 0 {
+		p.t.Fatal("it does not say where it listens")
+	}
+	return all
 }
 
 // status asks for a page and returns the status, 0 if nobody answers.

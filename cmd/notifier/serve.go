@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 
 	"example.com/notifier/db"
 	"example.com/notifier/migrations"
@@ -40,6 +41,7 @@ func (a *app) serveCommand() *cobra.Command {
 			return err
 		}
 		a.logger = c.newLogger(a.err)
+		c.folder = defaultData(a.getenv, os.Geteuid())
 		return serve(command.Context(), c, a.logger)
 	}
 	return command
@@ -61,6 +63,7 @@ func serve(ctx context.Context, c serveConfig, logger *slog.Logger) error {
 		return err
 	}
 	defer s.close()
+	s.reloads = true
 	return s.run(ctx, func() {})
 }
 

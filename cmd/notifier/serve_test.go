@@ -45,7 +45,7 @@ func TestServe_TellsAllProblemsAtOnce(t *testing.T) {
 		t.Errorf("code %d", code)
 	}
 	for _, want := range []string{
-		"NOTIFIER_LISTEN: ", "NOTIFIER_DATABASE_URL: ", "--addr: \"tls://:443\": TLS is not there yet", "--retention: ",
+		"NOTIFIER_LISTEN: ", "NOTIFIER_DATABASE_URL: ", "--tls-cert (NOTIFIER_TLS_CERT): is missing for the tls:// address", "--retention: ",
 		"--max-pushing (NOTIFIER_MAX_PUSHING): ",
 	} {
 		if !strings.Contains(err, want) {

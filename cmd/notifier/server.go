@@ -11,6 +11,7 @@ import (
 	"example.com/notifier/db"
 	"example.com/notifier/httpapi"
 	"example.com/notifier/httpapi/auth"
+	"example.com/notifier/httpapi/certificate"
 	"example.com/notifier/notifier"
 	"golang.org/x/sync/errgroup"
 )
@@ -23,7 +24,14 @@ type server struct {
 	hub       *notifier.Hub
 	http      *httpapi.Server
 	tokens    *auth.Verifier // nil: none are taken
-	listeners []net.Listener
+	listeners []listener
+	// certificate is that of the listeners with TLS; nil: there are none.
+	certificate *certificate.Source
+	// ownCertificate is the file of one that is signed by itself; "": none is.
+	ownCertificate string
+	// reloads has SIGHUP look at the certificate's files; else it ends the
+	// process, as it does by itself.
+	reloads bool
 }
 
 // openServer connects to the database and takes the addresses, so that whatever
@@ -68,10 +76,13 @@ func openServer(ctx context.Context, c serverConfig, logger *slog.Logger) (_ *se
 	if s.http, err = httpapi.New(c.http); err != nil {
 		return nil, err
 	}
+	if s.certificate, s.ownCertificate, err = c.tls.open(c.folder, logger); err != nil {
+		return nil, err
+	}
 	for _, address := range c.addresses {
-		var l net.Listener
-		if l, err = (&net.ListenConfig{}).Listen(ctx, "tcp", address); err != nil {
-			return nil, fmt.Errorf("listen on %q: %w", address, err)
+		var l listener
+		if l, err = listen(ctx, address, s.certificate); err != nil {
+			return nil, err
 		}
 		s.listeners = append(s.listeners, l)
 	}
@@ -102,6 +113,12 @@ func (s *server) run(ctx context.Context, ready func()) error {
 	if s.tokens != nil {
 		group.Go(func() error { return s.background("keys", s.tokens.Run(failed), failed) }) // ends with failed
 	}
+	if s.certificate != nil {
+		group.Go(func() error { return s.background("certificate", s.certificate.Run(failed), failed) }) // ends with failed
+	}
+	if s.certificate != nil && s.reloads {
+		group.Go(func() error { onHangup(failed, s.certificate.Reload); return nil }) // ends with failed
+	}
 	group.Go(func() error { s.whenReady(failed, ready); return nil }) // ends with failed
 
 	front, stopFront := context.WithCancelCause(ctx)
@@ -109,10 +126,12 @@ func (s *server) run(ctx context.Context, ready func()) error {
 	release := context.AfterFunc(failed, func() { stopFront(errStopped) })
 	defer release()
 
-	for _, l := range s.listeners {
-		s.logger.Info("listening", "address", l.Addr().String())
+	sockets := make([]net.Listener, len(s.listeners))
+	for i, l := range s.listeners {
+		s.logger.Info("listening", "address", l.address())
+		sockets[i] = l.Listener
 	}
-	err := s.http.Run(front, s.listeners...)
+	err := s.http.Run(front, sockets...)
 	s.logger.Info("stopping", "cause", context.Cause(front))
 	stop(errStopped)
 	return errors.Join(err, group.Wait())

@@ -109,10 +109,10 @@ func TestParseSize(t *testing.T) {
 
 func TestParseAddressesAndOrigins(t *testing.T) {
 	t.Parallel()
-	if got, err := parseAddresses(" 127.0.0.1:8080, :0,[::1]:80 "); err != nil || len(got) != 3 {
+	if got, err := parseAddresses(" 127.0.0.1:8080, tls://:0,tls://[::1]:80 "); err != nil || len(got) != 3 {
 		t.Errorf("addresses: %q, %v", got, err)
 	}
-	for _, text := range []string{"", ",", "8080", "host", "host:http", "host:99999", "tls://:443"} {
+	for _, text := range []string{"", ",", "8080", "host", "host:http", "host:99999", "tls://", "tls://host", "tls://host:http", "TLS://:1", "https://:443"} {
 		if got, err := parseAddresses(text); err == nil {
 			t.Errorf("accepted addresses %q as %q", text, got)
 		}

@@ -31,7 +31,7 @@ const (
 // Session is what a token of our own says. Times are whole seconds.
 type Session struct {
 	User string
-	// Purpose keeps one protocol's tokens out of another; 1 to 32 bytes.
+	// Purpose keeps what is issued for one use out of others; 1 to 32 bytes.
 	Purpose string
 	Issued  time.Time
 	Expires time.Time
