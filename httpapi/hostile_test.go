@@ -31,6 +31,8 @@ func TestHostile_BrokenFrames(t *testing.T) {
 		"unknown opcode":        {string(masked(0x80|0x3, "{}")), 1002},
 		"fragmented ping":       {string(masked(opPing, "x")), 1002},
 		"long ping":             {string(masked(0x80|opPing, strings.Repeat("x", 126))), 1002},
+		"long pong":             {string(masked(0x80|opPong, strings.Repeat("x", 126))), 1002},
+		"pong not masked":       {string([]byte{0x80 | opPong, 0}), 1008},
 		"stray continuation":    {string(masked(0x80|opContinuation, "{}")), 1002},
 		"message in a message":  {string(masked(opText, "{")) + string(masked(0x80|opText, "}")), 1002},
 		"close of one byte":     {string(masked(0x80|opClose, "x")), 1002},
