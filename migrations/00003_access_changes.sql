@@ -26,9 +26,9 @@ COMMENT ON TABLE notifier.access_changes IS 'Changes of access whose transaction
 -- they read together with it. The same goes for a change of unknown kind.
 -- This is VOLATILE: each of its statements has a new snapshot. In REPEATABLE READ and SERIALIZABLE there is only that
 -- of the transaction's beginning, so there one is put together: a transaction id that is drawn now is beyond all that
--- came before, and of those below it the ones in progress hold a lock on theirs. (One may have ended and still have the
--- lock: it is asked. One that has not got it yet has published nothing yet either; it counts as ended, which withholds
--- what it will. Subtransactions have locks too: of each session the oldest id is the transaction's.)
+-- came before, and of those below it the ones in progress hold a lock on theirs, or have only just been given the id:
+-- so the latest thousand are asked as well. (Who has the lock is asked too: it may have ended. Subtransactions have locks
+-- of their own: of each session the oldest id is the transaction's.)
 -- The own transaction is in progress, whatever the snapshot says: Postgres leaves it out.
 -- +goose StatementBegin
 CREATE FUNCTION notifier.change_snapshot(revoked boolean, ordered boolean) RETURNS text
@@ -63,6 +63,10 @@ BEGIN
         WITH drawn (id) AS (
             SELECT own::text::bigint + ((next::text::bigint - own::text::bigint) & 4294967295)
         ), running (id) AS (
+            SELECT recent.id
+            FROM drawn
+            CROSS JOIN generate_series(GREATEST(drawn.id - 1000, 3), drawn.id - 1) AS recent (id)
+            UNION
             SELECT min(drawn.id - ((drawn.id - l.transactionid::text::bigint) & 4294967295))
             FROM pg_locks AS l
             CROSS JOIN drawn

@@ -239,7 +239,8 @@ func (j *judge) order(i *instance) {
 			}
 			j.totals[ordered]++
 			if e.before(by) && !c.seen.Ended(e.txid) || by.before(e.commit) && c.seen.Ended(e.txid) {
-				j.find(misorder, "", e, at.where, fmt.Sprintf("%s by %d at %d to %d as of %v", c.Control, c.TxID, by.stamp, by.heard, c.seen))
+				j.find(misorder, "", e, at.where, fmt.Sprintf("seen %t in that of %s by %d at %d to %d as of %v",
+					c.seen.Ended(e.txid), c.Control, c.TxID, by.stamp, by.heard, c.seen))
 			}
 		}
 	}
