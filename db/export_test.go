@@ -38,10 +38,15 @@ var (
 	ReadSpan   = readSpan
 	ReadIDs    = readIDs
 	ReplayPage = replayPage
+	LatestPage = latestPage
 )
 
-// ReplayPlan sets, for its transaction, what a page of a replay is planned under.
-const ReplayPlan = replayPlan
+// ReplayPlan and LatestPlan set, for their transaction, what a page is planned
+// under.
+const (
+	ReplayPlan = replayPlan
+	LatestPlan = latestPlan
+)
 
 // Bounds of a page.
 const (

@@ -119,13 +119,13 @@ func TestErnius_TokenOfTheMessageCounts(t *testing.T) {
 }
 
 // onTokensTime is a server for tokens by a secret, on fake time.
-func onTokensTime(t *testing.T, users []string, test func(*testing.T, *system, *pipes, *directory)) {
+func onTokensTime(t *testing.T, users []string, test func(*testing.T, *system, *pipes, *directory), adjust ...func(*httpapi.Config)) {
 	t.Helper()
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		d, p := newDirectory(users...), newPipes()
 		slow := func(c *httpapi.Config) { c.PingInterval, c.FirstMessage = 1000*time.Hour, 1000*time.Hour }
-		test(t, setupOn(t, p, guarded(t, d, bySecret()), slow), p, d)
+		test(t, setupOn(t, p, append([]func(*httpapi.Config){guarded(t, d, bySecret()), slow}, adjust...)...), p, d)
 	})
 }
 

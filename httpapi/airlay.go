@@ -79,11 +79,13 @@ func (airlay) decode(message []byte) (command, error) {
 	if err != nil {
 		cmd.fault = err
 	}
-	cmd.name = eventType + "\x00" + id
 	if id != "" {
 		cmd.about = &object{eventType, id}
 	}
-	cmd.wanted = func(user string) notifier.Filter { return airlayFilter(user, eventType, id) }
+	cmd.wants = []want{{
+		name:   eventType + "\x00" + id,
+		filter: func(user string) notifier.Filter { return airlayFilter(user, eventType, id) },
+	}}
 	return cmd, nil
 }
 
@@ -171,10 +173,13 @@ func airlayAnswerTo(err error) airlayAnswer {
 }
 
 // reply answers every request, in the order of the requests.
-func (airlay) reply(_ command, err error) []byte { return airlayAnswerTo(err).frame() }
+func (airlay) reply(_ command, _ result, err error) []byte { return airlayAnswerTo(err).frame() }
 
 // lost has the same words as a request that is refused for the same reason.
 func (airlay) lost(err error) []byte { return airlayAnswerTo(err).frame() }
+
+// binary is true: what it holds is read all the same.
+func (airlay) binary() bool { return true }
 
 // once is false: a client attaches and detaches as it likes.
 func (airlay) once() bool { return false }

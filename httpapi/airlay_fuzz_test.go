@@ -75,7 +75,7 @@ func checkAirlayCommand(t *testing.T, cmd command, object map[string]json.RawMes
 	if action := cmd.action; action != subscribe && action != unsubscribe {
 		t.Errorf("there is nothing to do and no fault")
 	}
-	filter := cmd.wanted("u")
+	filter := cmd.wants[0].filter("u")
 	matching := notifier.Event{Type: *event.Type, Key: id}
 	if !filter.Matches(&matching) {
 		t.Errorf("the filter %+v does not want %+v", filter, matching)

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"net/http"
 	"sync/atomic"
 	"unicode/utf8"
 )
@@ -21,15 +22,32 @@ var (
 // UTF-8.
 func readJSON(source io.Reader) ([]byte, error) {
 	body, err := io.ReadAll(source)
-	switch {
-	case err != nil:
+	if err == nil {
+		err = checkJSON(body)
+	}
+	if err != nil {
 		return nil, err
-	case !utf8.Valid(body):
-		return nil, errNotUTF8
-	case !json.Valid(body):
-		return nil, json.Unmarshal(body, new(any)) // says where
 	}
 	return body, nil
+}
+
+func checkJSON(body []byte) error {
+	switch {
+	case !utf8.Valid(body):
+		return errNotUTF8
+	case !json.Valid(body):
+		return json.Unmarshal(body, new(any)) // says where
+	}
+	return nil
+}
+
+// takeBody begins to take the body of a push, within the limits. Unless it
+// fails, its release must be called when nothing of the body is in use.
+func (s *Server) takeBody(w http.ResponseWriter, r *http.Request) (*budgetReader, error) {
+	if r.ContentLength > s.config.MaxBody {
+		return nil, &http.MaxBytesError{Limit: s.config.MaxBody}
+	}
+	return &budgetReader{source: http.MaxBytesReader(w, r.Body, s.config.MaxBody), budget: s.pushing}, nil
 }
 
 // budget is a number of bytes that may be in use at once.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"example.com/notifier/httpapi/auth"
@@ -22,6 +23,10 @@ type Store interface {
 	// Replay yields the stored events that the filter wants and the point
 	// covers, oldest first. It may be kept waiting by what it yields to.
 	Replay(ctx context.Context, f notifier.Filter, until notifier.Point, page func([]*notifier.Event) error) error
+	// Latest yields the newest stored events that the filter, of one type, wants
+	// and the point covers, the newest first, in pages, until yield has had
+	// enough. How far back it looks is bounded.
+	Latest(ctx context.Context, f notifier.Filter, until notifier.Point, yield func([]*notifier.Event) (enough bool, err error)) error
 	// Admit asks the policy about a user who wants to subscribe to an object;
 	// without one, type and key are empty.
 	Admit(ctx context.Context, user, eventType, key string) (notifier.Admission, error)
@@ -31,6 +36,12 @@ type Store interface {
 	// AccountGenerations returns the generations of those users whose accounts
 	// are there and not disabled, as of one position.
 	AccountGenerations(ctx context.Context, users []string) (generations map[string]int64, at notifier.Position, err error)
+	// ExtendSession notes that who has logged in to the account has got a token
+	// with that end.
+	ExtendSession(ctx context.Context, account notifier.Account, until time.Time) error
+	// SessionEnd returns the last end of such tokens, of any instance; zero if
+	// there is none, or the account is not what it was.
+	SessionEnd(ctx context.Context, account notifier.Account) (until time.Time, err error)
 }
 
 // Config is what a [Server] is made from. Zero means the default, negative is
@@ -66,6 +77,15 @@ type Config struct {
 	// default: none.
 	AllowedHosts []string
 
+	// SysadmTypes are the types of events that sysadm's clients may subscribe
+	// to, besides dispatcher, life-preserver, system-state and SysadmLatest;
+	// "*" is any.
+	SysadmTypes []string
+	// SysadmLatest are the types whose newest event a sysadm client gets as soon
+	// as it subscribes; default: life-preserver and system-state; empty and not
+	// nil: none.
+	SysadmLatest []string
+
 	// MaxBody bounds the body of a push, in bytes; default 16 MiB.
 	MaxBody int64
 	// MaxPayload bounds an event's payload, in bytes: a larger one would be
@@ -81,6 +101,10 @@ type Config struct {
 	MaxMessage int64
 	// MaxConnections bounds the WebSockets open at once; default 50,000.
 	MaxConnections int
+	// MaxSubscriptions bounds what one WebSocket is subscribed to at once. A
+	// subscription counts once for each value it lists and for each 64 bytes of
+	// its name, so that it also bounds the memory; default 10,000.
+	MaxSubscriptions int
 	// MaxReplays bounds the replays that read from the store at once, others
 	// wait; default 32. Eight times as many may hold a page that waits for its
 	// client.
@@ -132,6 +156,10 @@ func (c Config) complete() (Config, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
+	if c.SysadmLatest == nil {
+		c.SysadmLatest = []string{sysadmLifePreserver, sysadmSystemState}
+	}
+	require(!slices.Contains(c.SysadmLatest, sysadmAnyType), "sysadm latest: it needs the names of types, not *")
 	problems = append(problems,
 		orDefault(&c.MaxBody, 16<<20, "max body"),
 		orDefault(&c.MaxPayload, 1<<20, "max payload"),
@@ -139,6 +167,7 @@ func (c Config) complete() (Config, error) {
 		orDefault(&c.MaxPushing, max(64<<20, c.MaxBody), "max pushing"),
 		orDefault(&c.MaxMessage, 64<<10, "max message"),
 		orDefault(&c.MaxConnections, 50_000, "max connections"),
+		orDefault(&c.MaxSubscriptions, 10_000, "max subscriptions"),
 		orDefault(&c.MaxReplays, 32, "max replays"),
 		orDefault(&c.RequestTimeout, time.Minute, "request timeout"),
 		orDefault(&c.FirstMessage, 10*time.Second, "first message"),

@@ -24,9 +24,13 @@ type conn struct {
 	server *Server
 	codec  codec
 	caller caller // who shook hands; nobody, if no token was shown
-	peer   peer
-	wire   *wire
-	socket socket
+	// admitted is the caller's: it need not say soon what it wants, and the
+	// connection lasts as long as what it has shown.
+	admitted bool
+	peer     peer
+	vigil    vigil // only the reader's
+	wire     *wire
+	socket   socket
 
 	born       int // tick of the heartbeat
 	pings      uint32
@@ -41,9 +45,10 @@ type conn struct {
 	subscriber *notifier.Subscriber
 	// subscriptions are those that are in force, by the codec's names.
 	subscriptions map[string]*subscription
+	weight        int                              // of all of them
 	revoked       map[*notifier.Subscription]error // ended by the hub before they were recorded, and why
 	leases        map[string]*lease                // by the user whose tokens were shown
-	stopReplay    context.CancelFunc               // nil: none runs
+	stopReading   context.CancelFunc               // of what is read for it from the store; nil: nothing
 }
 
 // run serves the connection from its first byte to its last.
@@ -52,8 +57,14 @@ func (c *conn) run(ws *websocket.Conn) {
 	if !c.server.connections.add(c) {
 		c.End(notifier.EndedByShutdown)
 	}
+	if c.admitted {
+		c.join(c.caller.User)
+		c.renew(c.caller)
+	}
 	ws.SetReadLimit(c.server.config.MaxMessage)
+	c.keepVigil()
 	err := c.read(ws)
+	c.vigil.stop()
 	c.partWith(err)
 
 	c.mu.Lock()
@@ -71,6 +82,9 @@ func (c *conn) run(ws *websocket.Conn) {
 // read hands the client's messages on until nothing more can be read.
 func (c *conn) read(ws *websocket.Conn) error {
 	for {
+		if c.socket.outbox.Replies() >= maxUnread {
+			_ = c.socket.outbox.WaitReplies(context.Background()) // a socket that takes nothing breaks in time
+		}
 		if err := c.wire.awaitMessage(); err != nil {
 			return err
 		}
@@ -85,8 +99,10 @@ func (c *conn) read(ws *websocket.Conn) error {
 func (c *conn) readApart(ws *websocket.Conn) (err error) {
 	var reading sync.WaitGroup
 	reading.Go(func() { // ends before the next message is awaited
+		var kind websocket.MessageType
 		var message []byte
-		if _, message, err = ws.Read(context.Background()); err == nil { // one without end costs no timer
+		kind, message, err = ws.Read(context.Background()) // one without end costs no timer
+		if err == nil && (kind == websocket.MessageText || c.codec.binary()) {
 			c.receive(message)
 		}
 	})
@@ -170,7 +186,12 @@ func (c *conn) End(reason notifier.Ending) {
 	}
 }
 
+// endUnlessSubscribed ends a connection that has not said what it wants, unless
+// its protocol has times of its own.
 func (c *conn) endUnlessSubscribed(reason notifier.Ending) {
+	if _, ok := c.codec.(patient); ok {
+		return
+	}
 	c.mu.Lock()
 	subscribed := c.subscriber != nil
 	c.mu.Unlock()
@@ -229,7 +250,7 @@ func (c *conn) sayGoodbye() {
 // leave has the hub and the replay forget the connection.
 func (c *conn) leave() {
 	c.mu.Lock()
-	s, stop := c.subscriber, c.stopReplay
+	s, stop := c.subscriber, c.stopReading
 	c.mu.Unlock()
 	if s != nil {
 		c.server.config.Hub.Leave(s)

@@ -9,7 +9,7 @@
 // goroutine that reads, and the outbox of the core, which is written without a
 // goroutine as long as the socket takes what there is (socket.go). What differs
 // between protocols is a [codec]: what a client's message asks for, and the
-// bytes that carry events (ernius.go).
+// bytes that carry events (ernius.go, airlay.go, drp.go).
 //
 // Who a client is, a token says (identity.go), or a password of an account of
 // ours, or a token we gave for one (accounts.go). What rests on a token ends when
@@ -25,5 +25,6 @@
 // [Server.Run] owns the HTTP servers and the heartbeat, and waits for all of
 // them and for every connection. A connection owns its reader and, for as long
 // as each has something to do, a writer, a replay and a goodbye; it has ended
-// when all of them have. An idle connection is one goroutine, with no timer.
+// when all of them have. An idle connection is one goroutine, with no timer, unless
+// its protocol limits how long it may be idle.
 package httpapi

@@ -19,7 +19,12 @@ var closings = map[notifier.Ending]closing{
 	notifier.EndedByDeadline: {1008, "no first message in time"},
 	notifier.EndedByProtocol: {1008, "message not understood"},
 	notifier.EndedByAccess:   {1008, "not authorized"},
+	notifier.EndedByLimit:    {1008, "too many subscriptions on one connection"},
 	notifier.EndedByExpiry:   {1008, "token expired"},
+	// sysadm: codes, and the one text, are the real server's
+	notifier.EndedByNoLogin:  {1000, "no login in time"},
+	notifier.EndedByIdleness: {1000, "no message for too long"},
+	notifier.EndedByThrottle: {1000, "Too Many Authorization Failures - Try again later"},
 	notifier.EndedByShutdown: {1001, "shutdown"},
 	notifier.EndedByReplay:   {1013, "stored events can't be read now: try again"},
 }

@@ -93,18 +93,21 @@ func (ernius) decode(message []byte) (command, error) {
 	if !named || !timed || checkAccessID(cmd.user) != nil {
 		return cmd, errNotUnderstood
 	}
-	cmd.wanted = func(user string) notifier.Filter {
+	cmd.wants = []want{{filter: func(user string) notifier.Filter {
 		return notifier.Filter{Recipient: &user, Since: sinceTime(since)}
-	}
+	}}}
 	return cmd, nil
 }
+
+// binary is true, as with the real server.
+func (ernius) binary() bool { return true }
 
 // once is true: after its announcement, a client has nothing more to say.
 func (ernius) once() bool { return true }
 
 // reply says nothing to an announcement that is good. The complaint about
 // another is the real server's, to the letter.
-func (ernius) reply(_ command, err error) []byte {
+func (ernius) reply(_ command, _ result, err error) []byte {
 	switch {
 	case err == nil, errors.Is(err, notifier.ErrGone), errors.Is(err, errUnavailable):
 		return nil

@@ -91,7 +91,7 @@ func FuzzAnnouncement(f *testing.F) {
 		if json.Unmarshal(message, &reference) != nil {
 			return // keys in other case, which count for encoding/json only
 		}
-		filter := command.wanted(command.user)
+		filter := command.wants[0].filter(command.user)
 		if filter.Recipient == nil || *filter.Recipient != command.user || len(command.user) > maxAccessID {
 			t.Errorf("%q: %+v", message, command)
 		}

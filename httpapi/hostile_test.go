@@ -71,8 +71,16 @@ func TestHostile_HalfAFrameAndGone(t *testing.T) {
 // is felt soon.
 func smallBuffers(c *httpapi.Config) { c.SendBuffer = 4096 }
 
-// narrow dials with a small receive buffer.
+// narrow subscribes with a small receive buffer.
 func (s *system) narrow(user string) *client {
+	s.t.Helper()
+	c := s.dialNarrow("/subscribe_to_events")
+	c.text(fmt.Sprintf(`{"access_id":%q,"timestamp":0}`, user))
+	s.live(c)
+	return c
+}
+
+func (s *system) dialNarrow(path string, headers ...string) *client {
 	s.t.Helper()
 	dialer := net.Dialer{Control: func(_, _ string, raw syscall.RawConn) error {
 		var err error
@@ -87,12 +95,10 @@ func (s *system) narrow(user string) *client {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	c, status := s.upgrade(conn, "/subscribe_to_events")
+	c, status := s.upgrade(conn, path, headers...)
 	if status != 101 {
 		s.t.Fatalf("status %d", status)
 	}
-	c.text(fmt.Sprintf(`{"access_id":%q,"timestamp":0}`, user))
-	s.live(c)
 	return c
 }
 

@@ -27,6 +27,9 @@ type caller struct {
 	// account is what it has logged in to; nil: it has shown a token of
 	// others, or nothing.
 	account *notifier.Account
+	// admitted says that its protocol has no other place to show anything than
+	// the request.
+	admitted bool
 }
 
 // tokenParameter is the query parameter a token may come in.
@@ -38,7 +41,7 @@ const tokenParameter = "token"
 // protocol has a place for it: a browser sends one that it knows along with what
 // a foreign page has it ask for.
 func (s *Server) authenticate(r *http.Request) (caller, error) {
-	if who, ok := r.Context().Value(callerKey{}).(caller); ok {
+	if who, ok := callerIn(r.Context()); ok {
 		return who, nil
 	}
 	credential, err := auth.FromRequest(r, tokenParameter)
@@ -152,9 +155,15 @@ func withCaller(r *http.Request, who caller) *http.Request {
 	return r.WithContext(context.WithValue(r.Context(), callerKey{}, who))
 }
 
+// callerIn returns who sends the request of a context, once that is known.
+func callerIn(ctx context.Context) (who caller, known bool) {
+	who, known = ctx.Value(callerKey{}).(caller)
+	return who, known
+}
+
 // requester returns the user who makes a request that has passed requires.
 func requester(r *http.Request) string {
-	who, _ := r.Context().Value(callerKey{}).(caller)
+	who, _ := callerIn(r.Context())
 	return who.User
 }
 

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"errors"
+	"time"
 
 	"example.com/notifier/notifier"
 )
@@ -12,12 +13,15 @@ import (
 // encoder by which the core shares frames.
 type codec interface {
 	notifier.Encoder
+	// binary reports whether a binary message is one like any other. If not, it
+	// is ignored.
+	binary() bool
 	// decode reads a message. An error means that it can't be understood at
 	// all; what is wrong with its content goes into the command's fault.
 	decode(message []byte) (command, error)
-	// reply returns the frame that answers a message, given what decode or
-	// carrying the command out failed with; nil: none.
-	reply(cmd command, err error) []byte
+	// reply returns the frame that answers a message, given what carrying the
+	// command out has yielded, or what that or decode failed with; nil: none.
+	reply(cmd command, got result, err error) []byte
 	// ends reports whether a connection ends over such a failure.
 	ends(err error) bool
 	// once reports whether a client subscribes once and for all: what it says
@@ -25,6 +29,7 @@ type codec interface {
 	once() bool
 	// lost returns the frame that tells a client that some of its
 	// subscriptions have ended, because of errRevoked or errExpired; nil: none.
+	// Without one, the connection ends over an expired token if ends says so.
 	lost(err error) []byte
 }
 
@@ -35,31 +40,62 @@ const (
 	nothing action = iota
 	subscribe
 	unsubscribe
+	logIn  // the connection, as whom the command's credential names
+	logOut // the connection, with all that it has subscribed to
 )
 
 // command is what a client asks for.
 type command struct {
 	action action
-	// name tells the subscriptions of one connection apart: there is one of
-	// each name.
-	name string
+	// wants are the subscriptions to begin or to end; none: nothing can be what
+	// the client asks for.
+	wants []want
 	// token is what the message itself shows; shown says whether it has a
 	// place for one, even an empty one.
 	token string
 	shown bool
+	// password is what the client shows to log in, in place of a token; nil: a
+	// token, or nothing.
+	password *password
 	// user is whom the client says it acts for; "": whoever it is.
 	user string
-	// wanted makes the filter, given the user it is for.
-	wanted func(user string) notifier.Filter
 	// about is the object whose dataset decides whether the subscription is
 	// granted; nil: the dataset of each event decides.
 	about *object
-	// replay asks for what is stored, too.
+	// replay asks for what is stored, too, of the only thing wanted.
 	replay bool
 	// fault is what is wrong with the content. It is told only to a client that
 	// may know.
 	fault error
+	// said is what the codec needs of the message for its reply.
+	said any
 }
+
+// want is a subscription that a command asks for.
+type want struct {
+	// name tells the subscriptions of one connection apart: there is one of
+	// each name.
+	name string
+	// filter is made for the user it is for.
+	filter func(user string) notifier.Filter
+	// latest has the newest stored event go ahead of the answer; the filter
+	// names one type.
+	latest bool
+}
+
+// result is what carrying out a command yields.
+type result struct {
+	// begin, if not nil, is to be called after the answer, also to a command
+	// that failed: until then, no event goes out.
+	begin func()
+	// token is what the client has logged in with, or may from now on, and
+	// expires is its end; zero: none.
+	token   string
+	expires time.Time
+}
+
+// password is a user's. It must never be printed.
+type password struct{ user, text string }
 
 type object struct{ eventType, key string }
 
@@ -72,6 +108,9 @@ var (
 	errNoUser      = errors.New("unknown user")
 	errNotYou      = errors.New("not this token's user")
 	errNoAccess    = errors.New("no access")
+	errTooMuch     = errors.New("too many subscriptions")
+	errUnknown     = errors.New("no such thing can be asked for")
+	errThrottled   = errors.New("too many failed logins")
 	errUnavailable = errors.New("not available now")
 	// errRevoked and errExpired end subscriptions that were granted before.
 	errRevoked = errors.New("access was revoked")

@@ -24,12 +24,12 @@ func (s *Server) pushEvents(w http.ResponseWriter, r *http.Request) {
 		s.decline(w, err)
 		return
 	}
-	body := &budgetReader{source: http.MaxBytesReader(w, r.Body, s.config.MaxBody), budget: s.pushing}
-	defer body.release()
-	if r.ContentLength > s.config.MaxBody {
-		s.decline(w, &http.MaxBytesError{Limit: s.config.MaxBody})
+	body, err := s.takeBody(w, r)
+	if err != nil {
+		s.decline(w, err)
 		return
 	}
+	defer body.release()
 	list, err := readJSON(body)
 	if err != nil {
 		s.decline(w, err)
@@ -56,7 +56,7 @@ func (s *Server) pushEvents(w http.ResponseWriter, r *http.Request) {
 // checkPayloads refuses what would reach its subscribers as null.
 func (s *Server) checkPayloads(events []notifier.Event) error {
 	for i := range events {
-		if size := len(events[i].Payload); size > s.config.MaxPayload {
+		if size := max(len(events[i].Payload), len(events[i].Original)); size > s.config.MaxPayload {
 			return &refusal{http.StatusRequestEntityTooLarge,
 				fmt.Sprintf("the payload of event %d has %d bytes, the most is %d", i, size, s.config.MaxPayload)}
 		}

@@ -26,12 +26,18 @@ func badRequest(format string, args ...any) error {
 
 // decline tells a client why its request can't be taken.
 func (s *Server) decline(w http.ResponseWriter, err error) {
+	told := s.refusalTo(err)
+	refuse(w, told.status, told.text)
+}
+
+// refusalTo returns what a client is told whose request can't be taken.
+func (s *Server) refusalTo(err error) *refusal {
 	var told *refusal
 	if !errors.As(err, &told) {
 		told = refusalOf(err)
 	}
 	s.config.Logger.Debug("request declined", "status", told.status, "reason", err)
-	refuse(w, told.status, told.text)
+	return told
 }
 
 // refusalOf translates what can go wrong in reading a body.
@@ -56,18 +62,22 @@ func refusalOf(err error) *refusal {
 
 // declineStore tells a client that the store did not take what it asked for.
 func (s *Server) declineStore(ctx context.Context, w http.ResponseWriter, doing string, err error) {
+	told := s.storeRefusal(ctx, doing, err)
+	refuse(w, told.status, told.text)
+}
+
+// storeRefusal returns what a client is told of a store that fails.
+func (s *Server) storeRefusal(ctx context.Context, doing string, err error) *refusal {
 	if errors.Is(err, notifier.ErrUnstorable) {
 		s.config.Logger.Debug("request declined", "doing", doing, "reason", err)
-		refuse(w, http.StatusBadRequest, "Error in $: it holds what can't be stored, such as a NUL character; nothing was stored")
-		return
+		return &refusal{http.StatusBadRequest, "Error in $: it holds what can't be stored, such as a NUL character; nothing was stored"}
 	}
 	if ctx.Err() == nil {
 		s.config.Logger.Error("store failed", "doing", doing, "error", err)
 	}
 	if errors.Is(err, notifier.ErrOutcomeUnknown) {
-		refuse(w, http.StatusServiceUnavailable, "the connection to the event store broke: it is not known whether all was stored or nothing; "+
-			"only with an Idempotency-Key is it safe to try again")
-		return
+		return &refusal{http.StatusServiceUnavailable, "the connection to the event store broke: it is not known whether all was stored or nothing; " +
+			"only with an Idempotency-Key is it safe to try again"}
 	}
-	refuse(w, http.StatusServiceUnavailable, "the event store can't take it now; nothing was stored, try again")
+	return &refusal{http.StatusServiceUnavailable, "the event store can't take it now; nothing was stored, try again"}
 }

@@ -17,13 +17,31 @@ const (
 // startReplay has the stored events up to the point sent ahead of those the
 // hub delivers, which wait in the outbox meanwhile.
 func (c *conn) startReplay(sub *subscription, f notifier.Filter, until notifier.Point) {
+	ctx, done := c.whileOpen()
+	if !c.spawn(func() { // ends when all is sent, or with the connection
+		defer done()
+		c.replay(ctx, sub, f, until)
+	}) {
+		done()
+	}
+}
+
+// whileOpen returns a context for reading from the store, which ends with the
+// connection: who waits for its client must not wait for ever. There is one at a
+// time, and done ends it.
+func (c *conn) whileOpen() (ctx context.Context, done func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	c.mu.Lock()
-	c.stopReplay = cancel
-	ending := c.ending != ""
-	c.mu.Unlock()
-	if ending || !c.spawn(func() { c.replay(ctx, sub, f, until) }) { // ends when all is sent, or with the connection
+	defer c.mu.Unlock()
+	c.stopReading = cancel
+	if c.ending != "" {
 		cancel()
+	}
+	return ctx, func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		cancel()
+		c.stopReading = nil
 	}
 }
 
@@ -47,10 +65,6 @@ func (c *conn) replay(ctx context.Context, sub *subscription, f notifier.Filter,
 		c.socket.outbox.Release()
 		c.socket.flush()
 	}
-	c.mu.Lock()
-	c.stopReplay()
-	c.stopReplay = nil
-	c.mu.Unlock()
 }
 
 // sendReplay sends a page in frames of bounded size, each when the one before

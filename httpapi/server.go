@@ -58,6 +58,11 @@ func (s *Server) routes(g *guard) http.Handler {
 
 	s.protocol(r, "/subscribe_to_events", ernius{})
 	s.protocol(r, "/ws", airlay{})
+	events := newSysadm(s.config)
+	s.protocol(r, "/sysadm", events)
+	r.Handle("/", s.upgradeOnly(events)) // where its clients connect to; a browser finds nothing there yet
+
+	r.Route("/api/v3", s.drpRoutes)
 
 	text := r.With(acceptsText)
 	text.With(s.requires(auth.Publisher), sendsJSON).Post("/push_events", s.pushEvents)
@@ -75,6 +80,18 @@ func (s *Server) protocol(r chi.Router, path string, c codec) {
 	r.Handle(path+"/", s.upgrade(c))
 }
 
+// upgradeOnly is a protocol at a place that is a page's for all other requests.
+func (s *Server) upgradeOnly(c codec) http.HandlerFunc {
+	upgrade := s.upgrade(c)
+	return func(w http.ResponseWriter, r *http.Request) {
+		if !asksForWebSocket(r) {
+			w.WriteHeader(http.StatusNotFound)
+			return
+		}
+		upgrade(w, r)
+	}
+}
+
 // readable adds a page that can be asked for, also by its head alone.
 func readable(r chi.Router, path string, page http.HandlerFunc) {
 	r.Get(path, page)
@@ -85,11 +102,16 @@ func readable(r chi.Router, path string, page http.HandlerFunc) {
 // methods, and names these.
 func wrongMethod(routes chi.Routes) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost} {
-			if routes.Match(chi.NewRouteContext(), method, r.URL.Path) {
-				w.Header().Add("Allow", method)
-			}
-		}
+		allow(w, routes, r.URL.Path)
 		w.WriteHeader(http.StatusMethodNotAllowed)
+	}
+}
+
+// allow names the methods by which a page can be asked for.
+func allow(w http.ResponseWriter, routes chi.Routes, path string) {
+	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost} {
+		if routes.Match(chi.NewRouteContext(), method, path) {
+			w.Header().Add("Allow", method)
+		}
 	}
 }

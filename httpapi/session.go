@@ -11,7 +11,8 @@ import (
 // subscription is one of a connection's.
 type subscription struct {
 	*notifier.Subscription
-	user string // on whose token it rests
+	user   string // on whose token it rests
+	weight int    // what it takes of Config.MaxSubscriptions
 	// account is what that user has logged in to; nil: a token of others.
 	account *notifier.Account
 }
@@ -21,16 +22,18 @@ func (c *conn) receive(message []byte) {
 	if c.isEnding() {
 		return
 	}
+	c.slide()
+	defer c.keepVigil()
 	cmd, err := c.codec.decode(message)
 	if c.codec.once() && c.subscriber != nil {
 		c.renewBy(cmd)
 		return
 	}
-	var begin func()
+	var got result
 	if err == nil {
-		begin, err = c.carryOut(cmd)
+		got, err = c.carryOut(cmd)
 	}
-	if frame := c.codec.reply(cmd, err); frame != nil {
+	if frame := c.codec.reply(cmd, got, err); frame != nil {
 		c.reply(frame)
 	}
 	switch {
@@ -40,14 +43,19 @@ func (c *conn) receive(message []byte) {
 	case err != nil && c.codec.ends(err):
 		c.End(endingOf(err))
 	}
-	if begin != nil {
-		begin()
+	if got.begin != nil {
+		got.begin()
 	}
 }
 
 func endingOf(err error) notifier.Ending {
-	if errors.Is(err, errNotUnderstood) {
+	switch {
+	case errors.Is(err, errThrottled):
+		return notifier.EndedByThrottle
+	case errors.Is(err, errNotUnderstood):
 		return notifier.EndedByProtocol
+	case errors.Is(err, errTooMuch):
+		return notifier.EndedByLimit
 	}
 	return notifier.EndedByAccess
 }
@@ -63,21 +71,27 @@ func (c *conn) renewBy(cmd command) {
 	}
 }
 
-// carryOut does what a command wants. What it returns is to be called after the
-// answer: until then, no event goes out.
-func (c *conn) carryOut(cmd command) (begin func(), err error) {
-	if cmd.action == nothing && !cmd.shown {
-		return nil, cmd.fault
+// carryOut does what a command asks for.
+func (c *conn) carryOut(cmd command) (result, error) {
+	switch {
+	case cmd.action == logIn:
+		return c.logIn(cmd)
+	case cmd.action == logOut:
+		c.logOut()
+		return result{}, nil
+	case cmd.action == nothing && !cmd.shown:
+		return result{}, cmd.fault
 	}
 	who, err := c.identify(cmd)
 	if err != nil {
-		return nil, err
+		return result{}, err
 	}
 	c.renew(who)
-	if cmd.action != subscribe {
-		return nil, c.withdraw(cmd, who)
+	if cmd.action != subscribe || len(cmd.wants) == 0 {
+		return result{}, c.withdraw(cmd, who)
 	}
-	return c.subscribe(cmd, who)
+	begin, err := c.subscribe(cmd, who)
+	return result{begin: begin}, err
 }
 
 // identify returns who sends a command: whose token it shows, or else whose the
@@ -92,7 +106,7 @@ func (c *conn) identify(cmd command) (caller, error) {
 			c.caller = who // in place of the older one
 		}
 		return who, err
-	case c.caller.Expired(time.Now()):
+	case c.caller.Expired(time.Now()) && !c.admitted: // whose lease ends it all
 		return caller{}, errBadToken
 	case c.caller.User != "":
 		return c.caller, nil
@@ -100,7 +114,7 @@ func (c *conn) identify(cmd command) (caller, error) {
 	return c.server.stranger()
 }
 
-// withdraw ends a subscription, if there is one of that name.
+// withdraw ends the subscriptions that there are of those names.
 func (c *conn) withdraw(cmd command, who caller) error {
 	if _, err := c.server.admit(context.Background(), who, nil); err != nil {
 		return err
@@ -108,12 +122,13 @@ func (c *conn) withdraw(cmd command, who caller) error {
 	if cmd.fault != nil || cmd.action != unsubscribe {
 		return cmd.fault
 	}
-	c.mu.Lock()
-	sub := c.subscriptions[cmd.name]
-	delete(c.subscriptions, cmd.name)
-	c.mu.Unlock()
-	if sub != nil {
-		c.server.config.Hub.Unsubscribe(sub.Subscription)
+	for _, w := range cmd.wants {
+		c.mu.Lock()
+		sub := c.dropLocked(w.name)
+		c.mu.Unlock()
+		if sub != nil {
+			c.server.config.Hub.Unsubscribe(sub.Subscription)
+		}
 	}
 	return nil
 }
@@ -151,22 +166,31 @@ func (c *conn) trySubscribe(cmd command, who caller) (begin func(), err error) {
 	if cmd.about != nil && admission.Dataset != nil {
 		permit.Scope = &notifier.Question{User: who.User, Type: cmd.about.eventType, Dataset: *admission.Dataset, HasDataset: true}
 	}
-	filter := cmd.wanted(user)
+	if !c.hasRoom(cmd.wants, user) {
+		return nil, errTooMuch
+	}
 	c.join(cmd.user)
-	release := c.hold()
+	begin = c.hold()
 	viewer := notifier.Viewer{User: user, Admin: who.unrestricted()}
-	joined, point, err := c.server.config.Hub.Subscribe(c.subscriber, viewer, filter, permit)
-	if err != nil {
-		return release, err
+	var newest []newestOwed
+	for _, w := range cmd.wants {
+		filter := w.filter(user)
+		joined, point, err := c.server.config.Hub.Subscribe(c.subscriber, viewer, filter, permit)
+		if err != nil {
+			return begin, err
+		}
+		sub := &subscription{joined, who.User, w.weigh(user), who.account}
+		if lost, ok := c.record(w.name, sub); !ok {
+			return begin, lost
+		}
+		if cmd.replay {
+			begin = func() { c.startReplay(sub, filter, point) } // it releases when it is done
+		}
+		if w.latest {
+			newest = append(newest, newestOwed{sub, filter, point})
+		}
 	}
-	sub := &subscription{joined, who.User, who.account}
-	if lost, ok := c.record(cmd.name, sub); !ok {
-		return release, lost
-	}
-	if cmd.replay {
-		return func() { c.startReplay(sub, filter, point) }, nil // it releases when it is done
-	}
-	return release, nil
+	return begin, c.sendNewest(newest, viewer)
 }
 
 // hold keeps events back until the answer is queued: nothing may come before
@@ -202,11 +226,12 @@ func (c *conn) record(name string, sub *subscription) (lost error, ok bool) {
 		c.mu.Unlock()
 		return lost, false
 	}
-	older := c.subscriptions[name]
+	older := c.dropLocked(name)
 	if c.subscriptions == nil {
 		c.subscriptions = make(map[string]*subscription, 1)
 	}
 	c.subscriptions[name] = sub
+	c.weight += sub.weight
 	c.mu.Unlock()
 	if older != nil {
 		c.server.config.Hub.Unsubscribe(older.Subscription)
@@ -252,7 +277,7 @@ func (c *conn) forgetLocked(ended *notifier.Subscription, why error) *subscripti
 func (c *conn) takeLocked(chosen func(*subscription) bool) (taken []*subscription) {
 	for name, sub := range c.subscriptions {
 		if chosen(sub) {
-			delete(c.subscriptions, name)
+			c.dropLocked(name)
 			taken = append(taken, sub)
 		}
 	}
@@ -267,12 +292,12 @@ func (c *conn) unsubscribe(taken []*subscription) {
 }
 
 // tellLoss tells the client why subscriptions have ended; where the protocol has
-// no words for that, an expired token ends the connection and a revocation does
-// not.
+// no words for that, an expired token may end the connection and a revocation
+// does not.
 func (c *conn) tellLoss(why error) {
 	if frame := c.codec.lost(why); frame != nil {
 		c.reply(frame)
-	} else if errors.Is(why, errExpired) {
+	} else if errors.Is(why, errExpired) && c.codec.ends(why) {
 		c.End(notifier.EndedByExpiry)
 	}
 }

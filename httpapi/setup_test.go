@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -35,9 +36,11 @@ type store struct {
 	broken       error          // what ends a replay at its next page
 	replaying    func(page int) // called, unlocked, before each page of a replay
 	pageSize     int            // of a replay; 0: all in one page
+	looks        atomic.Int64   // how often the newest event was looked for
 
 	accountsMu sync.Mutex // apart: the hub asks while mu is held
 	accounts   map[string]notifier.Credentials
+	sessions   map[notifier.Account]time.Time
 }
 
 func position(xmax uint64) notifier.Position {
@@ -93,6 +96,29 @@ func (s *store) AccountGenerations(_ context.Context, users []string) (map[strin
 		}
 	}
 	return found, position(asOf), nil
+}
+
+// ExtendSession remembers the latest end.
+func (s *store) ExtendSession(_ context.Context, account notifier.Account, until time.Time) error {
+	s.accountsMu.Lock()
+	defer s.accountsMu.Unlock()
+	if s.sessions == nil {
+		s.sessions = map[notifier.Account]time.Time{}
+	}
+	if until.After(s.sessions[account]) {
+		s.sessions[account] = until
+	}
+	return nil
+}
+
+// SessionEnd returns it for an account that is what it was.
+func (s *store) SessionEnd(_ context.Context, account notifier.Account) (time.Time, error) {
+	s.accountsMu.Lock()
+	defer s.accountsMu.Unlock()
+	if c := s.accounts[account.User]; c.Disabled || c.Generation != account.Generation {
+		return time.Time{}, nil
+	}
+	return s.sessions[account], nil
 }
 
 // setAccount makes or changes what a user logs in to.
@@ -178,6 +204,29 @@ func (s *store) Replay(ctx context.Context, f notifier.Filter, until notifier.Po
 			return err
 		}
 		n++
+	}
+	return ctx.Err()
+}
+
+// Latest yields what is stored, two events at a time.
+func (s *store) Latest(ctx context.Context, f notifier.Filter, until notifier.Point, yield func([]*notifier.Event) (bool, error)) error {
+	s.looks.Add(1)
+	s.mu.Lock()
+	fault := s.fault
+	var due []*notifier.Event
+	for _, e := range slices.Backward(s.events) {
+		if e.Control == "" && f.Matches(e) && until.Covers(e) {
+			due = append(due, e)
+		}
+	}
+	s.mu.Unlock()
+	if fault != nil {
+		return fault
+	}
+	for part := range slices.Chunk(due, 2) {
+		if enough, err := yield(part); enough || err != nil {
+			return err
+		}
 	}
 	return ctx.Err()
 }

@@ -38,7 +38,7 @@ func (s *Server) upgrade(codec codec) http.HandlerFunc {
 			refuse(w, http.StatusServiceUnavailable, err.Error())
 			return
 		}
-		c := &conn{server: s, codec: codec, caller: who, peer: peerOf(r)}
+		c := &conn{server: s, codec: codec, caller: who, admitted: who.admitted, peer: peerOf(r)}
 		ws, err := websocket.Accept(&hijacker{w, c}, r, &websocket.AcceptOptions{
 			InsecureSkipVerify: true, // the guard has checked the Origin
 			CompressionMode:    websocket.CompressionDisabled,

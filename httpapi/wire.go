@@ -14,6 +14,9 @@ const (
 	// wireWriter is the write buffer that the WebSocket library fills. It holds
 	// a whole control frame (127 bytes), so each arrives here in one Write.
 	wireWriter = 128
+	// maxUnread is how many answers wait unwritten for a client before its next
+	// message is read: one may ask for much in a row and read later.
+	maxUnread = 32
 	// maxReplies bounds the control frames that wait unwritten for a client: one
 	// that sends pings and never reads would otherwise have us hold the pongs.
 	maxReplies = 64

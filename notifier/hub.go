@@ -137,6 +137,7 @@ var (
 // be queued; replay owes those it covers. An event that several filters of one
 // subscriber want is queued once.
 func (h *Hub) Subscribe(s *Subscriber, v Viewer, f Filter, permit Permit) (*Subscription, Point, error) {
+	topics := f.topics() // may be thousands: not under the lock
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if _, ok := h.subscribers[s]; !ok {
@@ -154,7 +155,7 @@ func (h *Hub) Subscribe(s *Subscriber, v Viewer, f Filter, permit Permit) (*Subs
 		filter: f, plain: f.plain(), permit: permit,
 	}
 	s.keep(sub)
-	h.index.add(sub)
+	h.index.add(sub, topics)
 	h.restLocked(sub)
 	return sub, h.point, nil
 }

@@ -27,7 +27,13 @@ type topic struct {
 }
 
 // bucket holds the subscriptions under one topic.
-type bucket struct{ entries []*Subscription }
+type bucket struct{ entries []member }
+
+// member is a subscription in a bucket, and which of its own entries says so.
+type member struct {
+	*Subscription
+	entry int
+}
 
 // entry is where a subscription lies in a bucket.
 type entry struct {
@@ -94,34 +100,33 @@ func (t topic) with(part shape, value string) topic {
 	return t
 }
 
-func (x *index) add(s *Subscription) {
-	for _, t := range s.filter.topics() {
+// add keeps a subscription under the topics of its filter.
+func (x *index) add(s *Subscription, topics []topic) {
+	s.entries = make([]entry, 0, len(topics))
+	for _, t := range topics {
 		b := x.buckets[t]
 		if b == nil {
 			b = &bucket{}
 			x.buckets[t] = b
 			x.shapes[t.shape]++
 		}
-		s.entries = append(s.entries, entry{t, len(b.entries)})
-		b.entries = append(b.entries, s)
+		b.entries = append(b.entries, member{s, len(s.entries)})
+		s.entries = append(s.entries, entry{t, len(b.entries) - 1})
 	}
 }
 
 // remove takes the last of each bucket to the place that falls free, so its
-// cost does not depend on how many subscriptions there are.
+// cost depends neither on how many subscriptions there are nor on how much
+// they list.
 func (x *index) remove(s *Subscription) {
 	for _, gone := range s.entries {
 		b := x.buckets[gone.topic]
 		end := len(b.entries) - 1
 		moved := b.entries[end]
 		b.entries[gone.at] = moved
-		b.entries[end] = nil
+		moved.entries[moved.entry].at = gone.at
+		b.entries[end] = member{}
 		b.entries = b.entries[:end]
-		for i := range moved.entries {
-			if moved.entries[i].topic == gone.topic {
-				moved.entries[i].at = gone.at
-			}
-		}
 		if end == 0 {
 			delete(x.buckets, gone.topic)
 			x.shapes[gone.topic.shape]--
@@ -147,7 +152,7 @@ func (x *index) match(e *Event, yield func(*Subscription)) {
 		}
 		for _, s := range b.entries {
 			if s.plain && s.filter.timely(e) || !s.plain && s.filter.Matches(e) {
-				yield(s)
+				yield(s.Subscription)
 			}
 		}
 	}

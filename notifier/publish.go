@@ -212,6 +212,8 @@ func (s *Subscriber) emit() {
 	if s.pending == nil {
 		return
 	}
-	s.receiver.Queue(s.pending.frame(s.encoder), s.pending.length)
+	if frame := s.pending.frame(s.encoder); frame != nil {
+		s.receiver.Queue(frame, s.pending.length)
+	}
 	s.pending = nil
 }

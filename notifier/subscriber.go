@@ -5,7 +5,8 @@ package notifier
 // depend on nothing but the events.
 type Encoder interface {
 	// Encode returns the bytes to be written for the events, which are at
-	// least one, in order. The result is shared and never changed.
+	// least one, in order. The result is shared and never changed; nil if they
+	// are not for clients of this protocol.
 	Encode(events []*Event) []byte
 	// Joins reports whether one frame may carry several events. Then those of
 	// one transaction that follow one another for a subscriber go out in one.

@@ -5,6 +5,7 @@
 //	(c) fanout: CPU per delivery, and deliveries a second
 //	(d) memory: per idle subscriber
 //	(e) access: an event whose subscribers are all somebody else, and a revocation
+//	(f) logins: while others guess
 //
 // A figure means little by itself, so each has its rival in the same run, the
 // rounds interleaved: other ways to write in (a), in (c) and (d) the limit, a

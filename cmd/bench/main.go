@@ -67,6 +67,7 @@ func sections() []section {
 		{"c", "fanout", (*bench).measureFanout},
 		{"d", "memory", (*bench).measureMemory},
 		{"e", "access", (*bench).measureAccess},
+		{"f", "logins", (*bench).measureLogins},
 	}
 }
 

@@ -30,6 +30,7 @@ type options struct {
 	idle         int // subscribers of (d), and those of (e) that lose access
 	settle       time.Duration
 	memoryRounds int
+	logins       int // of each kind in (f)
 }
 
 // standard is the length that figures are published of.
@@ -40,6 +41,7 @@ func standard() options {
 		subscribers: 1000, latencyRun: 10 * time.Second,
 		apartEvents: 500, flatEvents: 12_000,
 		idle: 10_000, settle: 150 * time.Second,
+		logins: 50,
 	}
 }
 
@@ -54,6 +56,7 @@ func (o *options) shorten() {
 	o.flatEvents = 3000
 	o.idle = 2000
 	o.settle = 2 * time.Second
+	o.logins = 5
 }
 
 func parseOptions(args []string, errors io.Writer) (options, error) {
@@ -61,7 +64,7 @@ func parseOptions(args []string, errors io.Writer) (options, error) {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(errors)
 	quick := flags.Bool("quick", false, "rough figures in less than a minute")
-	only := flags.String("only", "", "sections to run, such as a,c: a commits, b latency, c fanout, d memory, e access")
+	only := flags.String("only", "", "sections to run, such as a,c: a commits, b latency, c fanout, d memory, e access, f logins")
 	rounds := flags.Int("rounds", 0, "rounds of each comparison (default 3)")
 	seconds := flags.Duration("run", 0, "length of one run of a and b (default 10s)")
 	settle := flags.Duration("settle", 0, "idle time before memory is read (default 150s: Go tidies up every two minutes)")
@@ -102,7 +105,7 @@ func (o *options) choose(only string, rest []string) error {
 	o.only = strings.Split(only, ",")
 	for _, letter := range o.only {
 		if !known(letter) {
-			return fmt.Errorf("-only %s: %w", only, errors.New("sections are a, b, c, d and e"))
+			return fmt.Errorf("-only %s: %w", only, errors.New("sections are a, b, c, d, e and f"))
 		}
 	}
 	return nil

@@ -68,6 +68,8 @@ FROM notifier.users
 ON CONFLICT DO NOTHING`
 	revokeAll = `DELETE FROM notifier.dataset_permissions WHERE dataset_id = $1::text`
 
+	insertUser = `INSERT INTO notifier.users (user_id, password_hash) VALUES ($1::text, $2::text)`
+
 	// insertInDataset is one event of a dataset, for whoever may read that, with
 	// its number as insertNumbered writes it.
 	insertInDataset = `

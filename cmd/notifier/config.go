@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -38,6 +39,10 @@ func (c *serverConfig) define(s *settings, address string) {
 	define(s, "drain", "duration", "10s", "time over which connections are closed when the server stops", &c.http.Drain, parseDuration)
 	define(s, "access-max-age", "duration", "1m", "how long an answer of the policy functions is used, if nobody says that access has changed",
 		&c.accessMaxAge, parseDuration)
+	define(s, "sysadm-types", "list", "", "types of events for sysadm's clients besides dispatcher, life-preserver and system-state; *: any",
+		&c.http.SysadmTypes, parseList)
+	define(s, "sysadm-latest", "list", "life-preserver,system-state", "types whose newest event sysadm's clients get when they subscribe, or none",
+		&c.http.SysadmLatest, parseLatest)
 	c.defineLog(s)
 	c.defineReading(s)
 	c.defineLimits(s)
@@ -66,6 +71,8 @@ func (c *serverConfig) defineLimits(s *settings) {
 	define(s, "max-pushing", "size", "64MiB", "all bodies of pushes that are being taken at once", &h.MaxPushing, parseSize[int64])
 	define(s, "max-message", "size", "64KiB", "largest message of a client on a WebSocket", &h.MaxMessage, parseSize[int64])
 	define(s, "max-connections", "number", "50000", "WebSockets open at once", &h.MaxConnections, parseCount)
+	define(s, "max-subscriptions", "number", "10000", "what one WebSocket is subscribed to; each value of a list counts, and each 64 bytes",
+		&h.MaxSubscriptions, parseCount)
 	define(s, "max-replays", "number", "32", "replays that read at once; others wait", &h.MaxReplays, parseCount)
 	define(s, "outbox-events", "number", "4096", "events that may wait for one client", &h.Outbox.Events, parseCount)
 	define(s, "outbox-bytes", "size", "8MiB", "their bytes", &h.Outbox.Bytes, parseSize[int])
@@ -157,4 +164,18 @@ func parseHosts(text string) ([]string, error) {
 		}
 	}
 	return list, errors.Join(problems...)
+}
+
+// parseLatest reads a list of types, or none. It is never nil, which would stand
+// for the default.
+func parseLatest(text string) ([]string, error) {
+	list := []string{}
+	if text == "none" {
+		return list, nil
+	}
+	more, _ := parseList(text)
+	if slices.Contains(more, "*") {
+		return nil, errors.New("* is not the name of a type")
+	}
+	return append(list, more...), nil
 }

@@ -148,3 +148,17 @@ func FuzzParseDuration(f *testing.F) {
 		}
 	})
 }
+
+// No types are not the usual ones.
+func TestSettings_SysadmLatest(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string][]string{"none": {}, "": {}, "a, b": {"a", "b"}, "none,a": {"none", "a"}} {
+		got, err := parseLatest(text)
+		if diff := cmp.Diff(want, got); err != nil || diff != "" {
+			t.Errorf("%q: %v (-want +got):\n%s", text, err, diff)
+		}
+	}
+	if _, err := parseLatest("a,*"); err == nil {
+		t.Error("* is taken for a type")
+	}
+}
