@@ -336,6 +336,44 @@ func TestAirlay_Renewal(t *testing.T) {
 	})
 }
 
+// What an admin has attached shows everything: a newer token without the role
+// does not renew it, nor does one that ends later. With the role it does, and
+// that renews the rest as well.
+func TestAirlay_AdminThatLosesTheRole(t *testing.T) {
+	onAirlaysTime(t, []string{airlayUser}, func(t *testing.T, s *system, p *pipes, d *directory) {
+		admin := func() string {
+			now := time.Now()
+			return sign(t, "RS256", airlayKey(), claims{
+				"iat": now.Unix(), "exp": now.Add(time.Hour).Unix(), "roles": []string{"admin"}, "data": claims{"id": airlayUser},
+			})
+		}
+		c := p.dialAirlay(s, admin())
+		c.ask("attach", "issueUpdate", "1", airlayOK)
+		c.token = airlayToken(t, airlayUser, time.Hour)
+		c.ask("attach", "issueUpdate", "2", airlayOK)
+		secret := about("issueUpdate", "1", "")
+		dataset := "closed"
+		secret.DatasetID = &dataset
+		<-time.After(50 * time.Minute)
+		c.token = admin()
+		c.ask("detach", "issueUpdate", "9", airlayOK)
+		<-time.After(50 * time.Minute)
+		d.publish(t, secret, about("issueUpdate", "2", ""))
+		c.expect(opText, `{"type":"issueUpdate","id":"1","data":[]}`)
+		c.expect(opText, `{"type":"issueUpdate","id":"2","data":[]}`)
+		c.token = airlayToken(t, airlayUser, time.Hour)
+		c.ask("detach", "issueUpdate", "9", airlayOK)
+		began := time.Now()
+		c.expect(opText, airlayInvalid)
+		if after := time.Since(began); after != 10*time.Minute {
+			t.Errorf("what the admin attached ended after %v", after)
+		}
+		d.publish(t, secret, about("issueUpdate", "2", ""))
+		c.expect(opText, `{"type":"issueUpdate","id":"2","data":[]}`)
+		_ = c.Close()
+	})
+}
+
 // A token whose end has come with nothing resting on it is not worth a message.
 func TestAirlay_ExpiryOfNothing(t *testing.T) {
 	onAirlaysTime(t, []string{airlayUser}, func(t *testing.T, s *system, p *pipes, _ *directory) {

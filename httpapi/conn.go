@@ -47,7 +47,7 @@ type conn struct {
 	subscriptions map[string]*subscription
 	weight        int                              // of all of them
 	revoked       map[*notifier.Subscription]error // ended by the hub before they were recorded, and why
-	leases        map[string]*lease                // by the user whose tokens were shown
+	leases        map[standing]*lease              // by what the tokens that were shown have made of it
 	stopReading   context.CancelFunc               // of what is read for it from the store; nil: nothing
 }
 

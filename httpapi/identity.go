@@ -95,6 +95,8 @@ func (c caller) actingFor(claimed string) (string, error) {
 // unrestricted reports whether the caller sees everything.
 func (c caller) unrestricted() bool { return c.Roles.Has(auth.Admin) }
 
+func (c caller) standing() standing { return standing{c.User, c.unrestricted()} }
+
 // admitTimeout bounds the question whether a user may subscribe.
 const admitTimeout = 10 * time.Second
 

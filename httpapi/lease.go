@@ -6,46 +6,60 @@ import (
 )
 
 // lease is how long what rests on a user's tokens may go on. A connection has
-// one for each user whose token it has shown, and a newer token extends it.
+// one for each standing whose token it has shown, and a newer token extends it.
 type lease struct {
 	expires time.Time
 	timer   *time.Timer
 }
 
+// standing is what a token makes of a client. What an admin has subscribed to
+// shows everything, so no token extends it that does not say admin any more.
+type standing struct {
+	user  string
+	admin bool
+}
+
 // renew takes note of a token that was shown. One that never expires needs no
-// lease, and an older one changes nothing.
+// lease, and an older one changes nothing. An admin's also extends what the same
+// user has without that.
 func (c *conn) renew(who caller) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if who.Expires.IsZero() || c.gone {
 		return
 	}
-	held := c.leases[who.User]
-	if held == nil {
-		if c.leases == nil {
-			c.leases = make(map[string]*lease, 1)
-		}
-		held = &lease{}
-		c.leases[who.User] = held
+	if c.leases == nil {
+		c.leases = make(map[standing]*lease, 1)
 	}
-	if !who.Expires.After(held.expires) {
+	of := who.standing()
+	if c.leases[of] == nil {
+		c.leases[of] = &lease{}
+	}
+	c.extendLocked(of, who.Expires)
+	if less := (standing{user: who.User}); c.leases[less] != nil {
+		c.extendLocked(less, who.Expires)
+	}
+}
+
+func (c *conn) extendLocked(of standing, expires time.Time) {
+	held := c.leases[of]
+	if !expires.After(held.expires) {
 		return
 	}
 	if held.timer != nil {
 		held.timer.Stop()
 	}
-	held.expires = who.Expires
-	user := who.User
-	held.timer = time.AfterFunc(time.Until(who.Expires), func() {
-		c.spawn(func() { c.expire(user) }) // ends when the client is told
+	held.expires = expires
+	held.timer = time.AfterFunc(time.Until(expires), func() {
+		c.spawn(func() { c.expire(of) }) // ends when the client is told
 	})
 }
 
-// expire ends what rests on a user's tokens, unless a newer one came in this
-// moment. Of an admitted client that is all there is.
-func (c *conn) expire(user string) {
+// expire ends what rests on tokens of a standing, unless a newer one came in
+// this moment. Of an admitted client that is all there is.
+func (c *conn) expire(of standing) {
 	c.mu.Lock()
-	held := c.leases[user]
+	held := c.leases[of]
 	if held == nil || time.Now().Before(held.expires) {
 		c.mu.Unlock()
 		return
@@ -57,8 +71,8 @@ func (c *conn) expire(user string) {
 		}
 		c.mu.Lock()
 	}
-	delete(c.leases, user)
-	ended := c.takeLocked(func(sub *subscription) bool { return sub.user == user })
+	delete(c.leases, of)
+	ended := c.takeLocked(func(sub *subscription) bool { return sub.of == of })
 	c.mu.Unlock()
 	c.unsubscribe(ended)
 	if len(ended) > 0 || c.admitted {

@@ -11,8 +11,8 @@ import (
 // subscription is one of a connection's.
 type subscription struct {
 	*notifier.Subscription
-	user   string // on whose token it rests
-	weight int    // what it takes of Config.MaxSubscriptions
+	of     standing // on whose token it rests
+	weight int      // what it takes of Config.MaxSubscriptions
 	// account is what that user has logged in to; nil: a token of others.
 	account *notifier.Account
 }
@@ -179,7 +179,7 @@ func (c *conn) trySubscribe(cmd command, who caller) (begin func(), err error) {
 		if err != nil {
 			return begin, err
 		}
-		sub := &subscription{joined, who.User, w.weigh(user), who.account}
+		sub := &subscription{joined, who.standing(), w.weigh(user), who.account}
 		if lost, ok := c.record(w.name, sub); !ok {
 			return begin, lost
 		}
