@@ -52,8 +52,9 @@ COMMENT ON TABLE notifier.signing_key IS
 -- in SQL a column of that name would win.
 -- They run with the rights of notifier_server, so either that role may SELECT what they read, or they are SECURITY
 -- DEFINER with a search_path of their own. An error means that nothing is delivered; null means no.
--- They should be STABLE: a question and the snapshot it is answered in belong together. A VOLATILE one sees
--- a later snapshot than the one that is noted, which is safe: the servers take the answer for older than it is.
+-- They should be STABLE: a question and the snapshot it is answered in belong together. A VOLATILE one sees a later
+-- snapshot than the one that is noted, which is safe: the servers take the answer for older than it is, and look for
+-- grants that it may know of.
 -- The servers keep an answer for NOTIFIER_ACCESS_MAX_AGE at most. Call notifier.access_changed() after replacing
 -- a function, in the same transaction, and it counts at once.
 

@@ -483,3 +483,31 @@ func TestGrant_BetweenTheBatchAndTheAnswer(t *testing.T) {
 	b.passed(t, b.conn)
 	b.want("who was granted it later", box, allowed)
 }
+
+// A VOLATILE function, which is what one is that does not say, sees what is
+// committed while it runs, also if nothing else had been when it was asked.
+func TestGrant_WhileAVolatilePolicyIsAsked(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, `
+		CREATE OR REPLACE FUNCTION notifier.may_read(user_id text, type text, dataset_id text) RETURNS boolean
+		LANGUAGE plpgsql VOLATILE AS $$
+		BEGIN
+			PERFORM pg_advisory_xact_lock_shared(42);
+			RETURN EXISTS (
+				SELECT
+				FROM notifier.dataset_permissions p
+				WHERE p.user_id = may_read.user_id
+					AND p.dataset_id = may_read.dataset_id);
+		END $$`)
+	box := b.watch(t, "a", false)
+	b.revoke()
+	b.passed(t, b.conn)
+	resume := b.stall()
+	b.publish(b.conn, "d", "")
+	b.inFlight("ask")
+	b.grant()
+	resume()
+	allowed := b.publish(b.conn, "d", "")
+	b.passed(t, b.conn)
+	b.want("who was granted it after the event", box, allowed)
+}
