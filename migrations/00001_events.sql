@@ -104,7 +104,8 @@ COMMENT ON TABLE notifier.idempotency_keys IS 'The keys of stored pushes: a push
 -- It is never more than half a second (then the two have no order), for the change may in turn be waiting for us: in a
 -- remote transaction, where Postgres does not see it, or for a row, where it would fail one of the two after
 -- deadlock_timeout, which is twice as long. A tenth would do for that; but a disk or a standby may be slow for a moment,
--- and whoever commits at such a time waits for it anyway.
+-- and whoever commits at such a time waits for it anyway. Nor is it more than half of what statement_timeout and
+-- transaction_timeout still leave, or the commit would fail of it.
 -- +goose StatementBegin
 CREATE FUNCTION notifier.ring() RETURNS trigger
 LANGUAGE plpgsql AS $$
@@ -122,9 +123,23 @@ BEGIN
         IF NOT (CASE WHEN pg_catalog.pg_try_advisory_xact_lock_shared(1853059945, 3) THEN true
                      ELSE pg_catalog.pg_try_advisory_xact_lock_shared(1853059945, 4) END)
         THEN
-            PERFORM pg_catalog.set_config('notifier.lock_timeout', pg_catalog.current_setting('lock_timeout'), true);
+            DECLARE
+                patience CONSTANT pg_catalog.int4 := (
+                    SELECT LEAST(500, pg_catalog.min(s.setting::pg_catalog.float8 OPERATOR(pg_catalog.-)
+                        1000 OPERATOR(pg_catalog.*) pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()
+                            OPERATOR(pg_catalog.-) CASE
+                                WHEN s.name OPERATOR(pg_catalog.=) 'statement_timeout' THEN pg_catalog.statement_timestamp()
+                                ELSE pg_catalog.transaction_timestamp() END)) OPERATOR(pg_catalog./) 2)::pg_catalog.int4
+                    FROM pg_catalog.pg_settings s
+                    WHERE s.name OPERATOR(pg_catalog.=) ANY (ARRAY['statement_timeout', 'transaction_timeout'])
+                      AND s.setting OPERATOR(pg_catalog.<>) '0'
+                );
             BEGIN
-                PERFORM pg_catalog.set_config('lock_timeout', '500ms', true);
+                IF patience OPERATOR(pg_catalog.<) 1 THEN
+                    RAISE lock_not_available;
+                END IF;
+                PERFORM pg_catalog.set_config('notifier.lock_timeout', pg_catalog.current_setting('lock_timeout'), true);
+                PERFORM pg_catalog.set_config('lock_timeout', patience::pg_catalog.text, true);
                 PERFORM pg_catalog.pg_advisory_xact_lock_shared(1853059945, 3);
                 PERFORM pg_catalog.set_config('lock_timeout', pg_catalog.current_setting('notifier.lock_timeout'), true);
                 IF NOT pg_catalog.pg_try_advisory_xact_lock(1853059946,
@@ -207,8 +222,9 @@ COMMENT ON FUNCTION notifier.try_tail() IS 'Whether no silent writer can be in f
 -- others, publishers go by that one, so nobody waits while this one waits for somebody who is stuck. (Lock 4 is that of
 -- publishers without a doorbell, and of those that a reader kept from both tails.)
 -- It waits for a tenth of a second at each lock and then gives up, leaving none behind: nobody may be kept waiting for
--- somebody else who is stuck, nor so long that Postgres looks for a deadlock (deadlock_timeout) and fails a commit. And
--- it does not wait for anybody who waits for this very transaction.
+-- somebody else who is stuck, nor so long that Postgres looks for a deadlock (deadlock_timeout) and fails a commit; nor,
+-- at all three, longer than for three quarters of what is left of statement_timeout and transaction_timeout. And it does
+-- not wait for anybody who waits for this very transaction.
 -- (A session_replication_role that silences the doorbell, and logical replication into this table, are outside of it.)
 -- +goose StatementBegin
 CREATE FUNCTION notifier.hold_publishers() RETURNS boolean
@@ -216,6 +232,13 @@ LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 SET lock_timeout = '100ms'
 AS $$
+DECLARE
+    patience CONSTANT int := (
+        SELECT LEAST(100, min(s.setting::float8 - 1000 * date_part('epoch', clock_timestamp() - CASE s.name
+            WHEN 'statement_timeout' THEN statement_timestamp() ELSE transaction_timestamp() END)) / 4)
+        FROM pg_settings s
+        WHERE s.name IN ('statement_timeout', 'transaction_timeout') AND s.setting <> '0'
+    );
 BEGIN
     IF NOT pg_try_advisory_xact_lock(1853059945, 1) OR NOT pg_try_advisory_xact_lock(1853059945, 4) THEN
         IF EXISTS (
@@ -230,9 +253,13 @@ BEGIN
         ) THEN
             RAISE lock_not_available;
         END IF;
-        PERFORM pg_advisory_xact_lock(1853059945, 1);
-        PERFORM pg_advisory_xact_lock(1853059945, 4);
     END IF;
+    IF patience < 1 THEN
+        RAISE lock_not_available;
+    END IF;
+    PERFORM set_config('lock_timeout', patience::text, true);
+    PERFORM pg_advisory_xact_lock(1853059945, 1);
+    PERFORM pg_advisory_xact_lock(1853059945, 4);
     PERFORM pg_advisory_xact_lock(1853059945, 3);
     RETURN true;
 EXCEPTION

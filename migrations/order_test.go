@@ -218,6 +218,41 @@ func TestOrder_PublisherGivesUpWaiting(t *testing.T) {
 	o.nothingLeft()
 }
 
+// A commit must not fail because it waits for us: neither a publisher nor a grant waits for longer than the settings
+// leave it. (statement_timeout is not for a COMMIT by itself, but for a procedure's.) A slow machine may take that long for
+// the rest: then it has another try. Waiting for as long as otherwise would fail each.
+func TestOrder_WaitsLessThanItMayTake(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ held, limit, sql string }{
+		"publisher": {"SELECT pg_advisory_xact_lock(1853059945, n) FROM unnest('{1,3,4}'::int[]) n", "300ms", one},
+		"grant":     {"SELECT pg_advisory_xact_lock_shared(1853059945, 1)", "90ms", grant + " ON CONFLICT DO NOTHING"},
+	} {
+		for _, limit := range []string{"statement_timeout", "transaction_timeout"} {
+			t.Run(name+" "+limit, func(t *testing.T) {
+				t.Parallel()
+				o := newOrder(t)
+				if !scalar[bool](t, o.others, "SELECT EXISTS (SELECT FROM pg_settings WHERE name = $1)", limit) {
+					t.Skip("this Postgres has no " + limit)
+				}
+				exec(t, o.changer, "CREATE PROCEDURE p() LANGUAGE plpgsql AS $$ BEGIN "+c.sql+"; COMMIT; END $$")
+				var err error
+				for range 20 {
+					conn := dbtest.Connect(t, o.others.Config().ConnString())
+					exec(t, conn, "CALL p()", revoke) // so that it finds everything in its caches
+					exec(t, o.others, "BEGIN", c.held)
+					exec(t, conn, "SET "+limit+" = '"+c.limit+"'")
+					_, err = conn.Exec(t.Context(), "CALL p()")
+					exec(t, o.others, "ROLLBACK")
+					if err == nil {
+						return
+					}
+				}
+				t.Error(err)
+			})
+		}
+	}
+}
+
 // With the doorbell off nobody waits for a change: the row says that it has no place.
 func TestOrder_DoorbellOffWhileTheGrantCommits(t *testing.T) {
 	t.Parallel()
