@@ -4,7 +4,10 @@
 
 -- The changes of the open transactions. Their control rows are written at the very end, because a control row tells
 -- the servers which events were committed before the change, which nobody knows any earlier. Nobody ever sees a row of
--- this table: it is gone before its transaction commits.
+-- this table: it is deleted by whoever inserts it, which leaves its deferred trigger to run all the same.
+-- Until then control rows stand in that say nothing of the order (written is where): a transaction may be made READ ONLY
+-- after its change, and must neither fail for that at its end nor hide the change. The doorbell is silent about them: the
+-- servers' poll finds them.
 -- UNLOGGED, because none is worth keeping, and because a publication FOR ALL TABLES takes in every table that is not:
 -- without a key to name them by, it would forbid the DELETE.
 CREATE UNLOGGED TABLE notifier.access_changes (
@@ -13,7 +16,9 @@ CREATE UNLOGGED TABLE notifier.access_changes (
     datasets  text[] NOT NULL,
     principal text NOT NULL,
     who       text NOT NULL,
-    source    text NOT NULL
+    source    text NOT NULL,
+    written   tid[] NOT NULL,
+    last      boolean NOT NULL
 );
 COMMENT ON TABLE notifier.access_changes IS 'Changes of access whose transactions are still open. Always empty.';
 
@@ -52,7 +57,7 @@ BEGIN
         ));
     END IF;
     BEGIN
-        INSERT INTO notifier.access_changes VALUES ('', '{}', '{}', '', '', '') RETURNING xmin INTO next;
+        INSERT INTO notifier.access_changes VALUES ('', '{}', '{}', '', '', '', '{}', true) RETURNING xmin INTO next;
         RAISE object_not_in_prerequisite_state; -- only the id was wanted
     EXCEPTION
         WHEN object_not_in_prerequisite_state THEN
@@ -105,6 +110,9 @@ DECLARE
     before CONSTANT int := CASE WHEN counted[1] = own THEN counted[2]::int ELSE 0 END;
     noted CONSTANT int := before + COALESCE(cardinality(users), 0);
     grants boolean;
+    principal text;
+    written tid[];
+    queued tid;
 BEGIN
     IF noted = before OR before > most THEN
         RETURN;
@@ -116,9 +124,19 @@ BEGIN
         users := ARRAY[NULL];
         datasets := ARRAY[NULL];
     END IF;
-    INSERT INTO notifier.access_changes (control, users, datasets, principal, who, source)
-    VALUES (control, users, datasets, COALESCE(NULLIF(current_setting('notifier.principal', true), ''), session_user),
-        session_user, source);
+    principal := COALESCE(NULLIF(current_setting('notifier.principal', true), ''), session_user);
+    WITH standing_in AS (
+        INSERT INTO notifier.events (control, recipient, dataset_id, principal, payload, rings)
+        SELECT note_change.control, pair.user_id, pair.dataset_id, principal,
+            json_build_object('snapshot', NULL, 'session_user', session_user, 'source', source), NULL
+        FROM unnest(users, datasets) AS pair (user_id, dataset_id)
+        RETURNING ctid
+    )
+    SELECT array_agg(ctid) INTO written FROM standing_in;
+    INSERT INTO notifier.access_changes
+    VALUES (control, users, datasets, principal, session_user, source, written, false)
+    RETURNING ctid INTO queued;
+    DELETE FROM notifier.access_changes WHERE ctid = queued;
 END
 $$;
 -- +goose StatementEnd
@@ -173,7 +191,7 @@ $$;
 -- +goose StatementEnd
 COMMENT ON FUNCTION notifier.is_ordered(text) IS 'Gives a transaction that grants its place among those that publish.';
 
--- Runs at the end of the transaction, twice for each row: first it only puts the row to the end of what the commit has
+-- Runs at the end of the transaction, twice for each change: first it only puts it to the end of what the commit has
 -- to do, since from the second run on publishers wait, and an application's own deferred triggers and keys may in turn
 -- wait for a publisher. Where it does not run at the end it takes no lock, for a transaction that stays open must hold
 -- nobody up.
@@ -189,14 +207,20 @@ DECLARE
     committing boolean;
     ordered boolean;
     said json;
+    queued tid;
 BEGIN
-    GET DIAGNOSTICS context = PG_CONTEXT;
-    committing := notifier.is_committing(context);
-    IF committing AND TG_OP = 'INSERT' THEN
-        UPDATE notifier.access_changes SET control = control WHERE ctid = NEW.ctid;
+    IF current_setting('transaction_read_only')::boolean THEN
         RETURN NULL;
     END IF;
-    DELETE FROM notifier.access_changes WHERE ctid = NEW.ctid;
+    GET DIAGNOSTICS context = PG_CONTEXT;
+    committing := notifier.is_committing(context);
+    IF committing AND NOT NEW.last THEN
+        NEW.last := true;
+        INSERT INTO notifier.access_changes SELECT NEW.* RETURNING ctid INTO queued;
+        DELETE FROM notifier.access_changes WHERE ctid = queued;
+        RETURN NULL;
+    END IF;
+    DELETE FROM notifier.events WHERE ctid = ANY (NEW.written);
     ordered := committing AND notifier.is_ordered(NEW.control);
     said := json_build_object(
         'snapshot', notifier.change_snapshot(NEW.control = 'access_revoked', ordered),
@@ -212,7 +236,7 @@ $$;
 COMMENT ON FUNCTION notifier.write_change() IS 'Writes the control rows of a change of access when its transaction ends.';
 
 CREATE CONSTRAINT TRIGGER write_change
-    AFTER INSERT OR UPDATE ON notifier.access_changes
+    AFTER INSERT ON notifier.access_changes
     DEFERRABLE INITIALLY DEFERRED
     FOR EACH ROW EXECUTE FUNCTION notifier.write_change();
 

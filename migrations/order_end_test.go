@@ -127,3 +127,25 @@ func TestOrder_GrantRolledBackToASavepoint(t *testing.T) {
 		t.Errorf("the changes are %v", whats(all))
 	}
 }
+
+// A transaction that is made READ ONLY after what it wrote still commits, and its changes are told, without their place.
+func TestOrder_ReadOnlyAtTheEnd(t *testing.T) {
+	t.Parallel()
+	for _, level := range []string{"READ COMMITTED", "SERIALIZABLE"} {
+		t.Run(level, func(t *testing.T) {
+			t.Parallel()
+			o := newOrder(t)
+			exec(t, o.changer, "BEGIN ISOLATION LEVEL "+level, one, grant, revoke, "SELECT notifier.access_changed()",
+				"SET TRANSACTION READ ONLY", "COMMIT")
+			o.want("by itself", 0, "granted ?", "revoked ?", "changed ?")
+			exec(t, o.changer, "BEGIN", grant, "SET TRANSACTION READ ONLY", "SET CONSTRAINTS ALL IMMEDIATE", "COMMIT")
+			o.want("made immediate", 0, "granted ?", "revoked ?", "changed ?", "granted ?")
+			exec(t, o.changer, "BEGIN", "SAVEPOINT s", revoke, "SET TRANSACTION READ ONLY", "ROLLBACK TO s", revoke, "COMMIT")
+			all := changes(t, o.others, 0)
+			if last := all[len(all)-1]; len(all) != 5 || last.what != "revoked a d" || last.payload.Snapshot == "" {
+				t.Errorf("the changes are %+v", all)
+			}
+			o.nothingLeft()
+		})
+	}
+}

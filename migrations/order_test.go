@@ -163,7 +163,7 @@ func TestOrder_EventPastItsDoorbellWhenTheGrantCommits(t *testing.T) {
 const stall = `
 CREATE FUNCTION stall() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_advisory_xact_lock_shared(77); RETURN NULL; END $$;
 CREATE CONSTRAINT TRIGGER stall AFTER INSERT ON notifier.events DEFERRABLE INITIALLY DEFERRED
-	FOR EACH ROW WHEN (NEW.control IS NOT NULL) EXECUTE FUNCTION stall()`
+	FOR EACH ROW WHEN (NEW.payload ->> 'snapshot' IS NOT NULL) EXECUTE FUNCTION stall()`
 
 func TestOrder_EventThatArrivesWhileTheGrantCommits(t *testing.T) {
 	t.Parallel()
