@@ -134,10 +134,14 @@ func (c *conn) withdraw(cmd command, who caller) error {
 }
 
 // subscribe joins the hub if the policy allows it. If access changes between
-// the policy's answer and the joining, it is asked again.
+// the policy's answer and the joining, it is asked again; if it then refuses,
+// what was held back in the first try must go on all the same.
 func (c *conn) subscribe(cmd command, who caller) (begin func(), err error) {
 	for range maxPermitTries {
-		begin, err = c.trySubscribe(cmd, who)
+		next, err := c.trySubscribe(cmd, who)
+		if next != nil {
+			begin = next
+		}
 		if !errors.Is(err, notifier.ErrStalePermit) {
 			return begin, err
 		}
