@@ -174,7 +174,9 @@ func (c *conn) trySubscribe(cmd command, who caller) (begin func(), err error) {
 		return nil, errTooMuch
 	}
 	c.join(cmd.user)
-	begin = c.hold()
+	if begin, err = c.holdFor(cmd.wants); err != nil {
+		return begin, err
+	}
 	viewer := notifier.Viewer{User: user, Admin: who.unrestricted()}
 	var newest []newestOwed
 	for _, w := range cmd.wants {
