@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -62,9 +63,7 @@ func TestHandler(t *testing.T) {
 			t.Parallel()
 			r := httptest.NewRequest(http.MethodGet, "/", nil)
 			r.RemoteAddr = c.from
-			for key, values := range c.header {
-				r.Header[key] = values
-			}
+			maps.Copy(r.Header, c.header)
 			all.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 				encrypted, told := proxies.Encrypted(r)
 				if r.RemoteAddr != c.want || encrypted != c.encrypted || told != c.knowsProto {
