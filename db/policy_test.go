@@ -476,7 +476,7 @@ func TestAccessChanges(t *testing.T) {
 		t.Errorf("%s, want %s", got, want)
 	}
 	exec(t, late, `COMMIT`)
-	if got, want := changes(), "access_revoked alice, access_granted bob"; got != want {
+	if got, want := changes(), "access_granted bob, access_revoked alice"; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
 }

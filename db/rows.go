@@ -29,7 +29,7 @@ func pageSQL(name, due, order string) string {
 	return `-- name: ` + name + `
 SELECT id, txid, created_at,
 	coalesce(type, ''), coalesce(action, ''), coalesce(key, ''),
-	recipient, dataset_id, coalesce(principal, ''), coalesce(control, ''),
+	recipient, dataset_id, coalesce(principal, ''), coalesce(control, ''), rings IS FALSE,
 	CASE WHEN payload_size <= $1 THEN payload END, payload_size,
 	CASE WHEN original_size <= $1 THEN original END, original_size,
 	selected
@@ -68,7 +68,7 @@ func scanRow(rows pgx.CollectableRow) (scannedRow, error) {
 	r := scannedRow{event: e}
 	var control string
 	err := rows.Scan(&e.ID, &e.TxID, &r.created, &e.Type, &e.Action, &e.Key,
-		&e.Recipient, &e.DatasetID, &e.Principal, &control,
+		&e.Recipient, &e.DatasetID, &e.Principal, &control, &e.Unordered,
 		(*[]byte)(&e.Payload), &r.payloadSize, (*[]byte)(&e.Original), &r.originalSize, &r.selected)
 	if err != nil {
 		return r, fmt.Errorf("read an event: %w", err)

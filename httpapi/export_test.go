@@ -14,6 +14,12 @@ var (
 	ErrNoAccount     = errNoAccount
 )
 
+// NormalOrigin is the form in which origins are compared.
+func NormalOrigin(origin string) (string, bool) {
+	normal, _, ok := parseOrigin(origin)
+	return normal, ok
+}
+
 // LogIn has a client log in that sends this request, and opens a session.
 func (s *Server) LogIn(r *http.Request, user, password string, ttl time.Duration) (token string, expires time.Time, err error) {
 	who, err := s.logIn(r.Context(), user, password, peerOf(r))

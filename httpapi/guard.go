@@ -37,26 +37,42 @@ func newGuard(c Config) (*guard, error) {
 }
 
 func (g *guard) allowOrigin(origin string) error {
+	if err := CheckOrigin(origin); err != nil {
+		return fmt.Errorf("allowed origin %w", err)
+	}
 	switch origin {
 	case "*":
 		g.anyOrigin = true
 	case "null":
 		g.nullOrigin = true
 	default:
-		normal, _, ok := parseOrigin(origin)
-		if !ok {
-			return fmt.Errorf("allowed origin %q is neither scheme://host[:port] nor null nor *", origin)
-		}
+		normal, _, _ := parseOrigin(origin)
 		g.origins[normal] = true
 	}
 	return nil
 }
 
 func (g *guard) allowHost(host string) error {
-	if host == "" || strings.ContainsAny(host, "/*@ ") {
-		return fmt.Errorf("allowed host %q is not a host name, with or without a port", host)
+	if err := CheckHost(host); err != nil {
+		return fmt.Errorf("allowed host %w", err)
 	}
 	g.hosts[strings.ToLower(host)] = true
+	return nil
+}
+
+// CheckOrigin returns an error for what [Config.AllowedOrigins] can't list.
+func CheckOrigin(origin string) error {
+	if _, _, ok := parseOrigin(origin); ok || origin == "*" || origin == "null" {
+		return nil
+	}
+	return fmt.Errorf("%q is neither scheme://host[:port], nor null, nor *", origin)
+}
+
+// CheckHost returns an error for what [Config.AllowedHosts] can't list.
+func CheckHost(host string) error {
+	if host == "" || strings.ContainsAny(host, "/*@ ") {
+		return fmt.Errorf("%q is not a host name, with or without a port", host)
+	}
 	return nil
 }
 

@@ -125,3 +125,23 @@ func TestNew_ReportsAllProblemsAtOnce(t *testing.T) {
 		}
 	}
 }
+
+// A page's origin and the setting that lists it come to the same form, which
+// stays as it is.
+func FuzzOrigin(f *testing.F) {
+	for _, text := range []string{"https://App.example.com", "http://[::1]:80", "null", "file://", "https://a:b@c", "http://a/", "http://İ"} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		normal, ok := httpapi.NormalOrigin(text)
+		if !ok {
+			return
+		}
+		if err := httpapi.CheckOrigin(text); err != nil {
+			t.Errorf("%q can't be listed: %v", text, err)
+		}
+		if again, ok := httpapi.NormalOrigin(normal); !ok || again != normal {
+			t.Errorf("%q became %q, and that %q", text, normal, again)
+		}
+	})
+}

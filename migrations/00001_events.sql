@@ -62,7 +62,8 @@ COMMENT ON COLUMN notifier.events.recipient IS 'the one user the event is for; n
 COMMENT ON COLUMN notifier.events.dataset_id IS 'the access scope; null: none';
 COMMENT ON COLUMN notifier.events.principal IS 'who caused it';
 COMMENT ON COLUMN notifier.events.control IS 'an order to the servers, never shown to a client; null for application events';
-COMMENT ON COLUMN notifier.events.rings IS 'whether the doorbell is to be looked after when the transaction ends: for its trigger alone';
+COMMENT ON COLUMN notifier.events.rings IS
+    'true: the doorbell is looked after when the transaction ends; false: whether a change of access came before or after is not known';
 
 -- Each index costs every writer. One is for reading what is new, one for replay to a user; more must earn it.
 CREATE INDEX events_txid ON notifier.events (txid);
@@ -89,14 +90,21 @@ COMMENT ON TABLE notifier.idempotency_keys IS 'The keys of stored pushes: a push
 -- one rings: the one that gets the gate. The others are silent, and hold the tail lock shared until they have ended,
 -- so that the reader whom the bell woke sees that somebody is still in flight, and reads again.
 -- The tail comes first. With the gate first, a silent transaction could be between the two locks while the ringer
--- ends and the reader finds the tail free: nobody would look again. Without the tail (a reader is just looking at it)
--- a transaction rings, and leaves the gate alone: whoever has the gate has the tail too.
+-- ends and the reader finds the tail free: nobody would look again. There are two locks that serve as tail, 1 and 3:
+-- while a change of access waits for the first to be free (see hold_publishers), the second is taken. Without either (a
+-- reader is just looking at them) a transaction rings, and leaves the gate alone: whoever has the gate has a tail too.
 -- There is a gate for each twentieth of a second of a minute. A transaction may keep the one it got for long (it has
 -- set its constraints immediate, or waits after its doorbell): with a single gate all others would be silent for as
 -- long, and the reader, whom nobody wakes, would find them by its slow poll only.
 -- Here everything is qualified, the operators too, in place of SET search_path, which would cost each commit 14,000
 -- instructions more; and only pg_catalog is named, because the committing role need not have any right on the schema
--- (it may write through a view). There is no EXCEPTION block: it would cost each commit a subtransaction.
+-- (it may write through a view). No commit but one that has to wait pays for a subtransaction (EXCEPTION).
+-- Whoever is past this has a place among the changes of access: it holds a tail, or lock 4, until it has ended. If none of
+-- them is to be had, a change of access is just committing, and this commit waits until it has. Commonly that is a moment.
+-- It is never more than half a second (then the two have no order), for the change may in turn be waiting for us: in a
+-- remote transaction, where Postgres does not see it, or for a row, where it would fail one of the two after
+-- deadlock_timeout, which is twice as long. A tenth would do for that; but a disk or a standby may be slow for a moment,
+-- and whoever commits at such a time waits for it anyway.
 -- +goose StatementBegin
 CREATE FUNCTION notifier.ring() RETURNS trigger
 LANGUAGE plpgsql AS $$
@@ -105,8 +113,31 @@ BEGIN
              THEN pg_catalog.pg_try_advisory_xact_lock(1853059946,
                  pg_catalog.date_part('milliseconds', pg_catalog.clock_timestamp())::pg_catalog.int4
                      OPERATOR(pg_catalog./) 50)
+             WHEN pg_catalog.pg_try_advisory_xact_lock_shared(1853059945, 3)
+             THEN pg_catalog.pg_try_advisory_xact_lock(1853059946,
+                 pg_catalog.date_part('milliseconds', pg_catalog.clock_timestamp())::pg_catalog.int4
+                     OPERATOR(pg_catalog./) 50)
              ELSE true END)
     THEN
+        IF NOT (CASE WHEN pg_catalog.pg_try_advisory_xact_lock_shared(1853059945, 3) THEN true
+                     ELSE pg_catalog.pg_try_advisory_xact_lock_shared(1853059945, 4) END)
+        THEN
+            PERFORM pg_catalog.set_config('notifier.lock_timeout', pg_catalog.current_setting('lock_timeout'), true);
+            BEGIN
+                PERFORM pg_catalog.set_config('lock_timeout', '500ms', true);
+                PERFORM pg_catalog.pg_advisory_xact_lock_shared(1853059945, 3);
+                PERFORM pg_catalog.set_config('lock_timeout', pg_catalog.current_setting('notifier.lock_timeout'), true);
+                IF NOT pg_catalog.pg_try_advisory_xact_lock(1853059946,
+                    pg_catalog.date_part('milliseconds', pg_catalog.clock_timestamp())::pg_catalog.int4
+                        OPERATOR(pg_catalog./) 50)
+                THEN
+                    RETURN NULL;
+                END IF;
+            EXCEPTION
+                WHEN lock_not_available OR deadlock_detected THEN
+                    NULL; -- which takes the setting back, too
+            END;
+        END IF;
         -- A full queue would fail the commit: well before that, stay silent. The readers' poll finds the rows.
         IF pg_catalog.pg_notification_queue_usage() OPERATOR(pg_catalog.<) 0.5::pg_catalog.float8 THEN
             NOTIFY notifier;
@@ -120,25 +151,29 @@ COMMENT ON FUNCTION notifier.ring() IS 'Wakes the readers at the end of a transa
 
 -- Whether a transaction has ring() called when it ends is settled with its first row, by a column's default. (A WHEN
 -- condition is parsed anew with each statement, a default is part of a prepared plan, and no call of a function of
--- ours. One transaction of one row takes 99,000 instructions without a doorbell, 128,000 with this one when it is
--- silent, and 152,000 with a WHEN condition that calls a function: PostgreSQL 15, a prepared INSERT in a single-user
--- backend under valgrind --tool=callgrind, 2026-11-21.)
+-- ours. One transaction of one row takes 106,000 instructions without a doorbell, and 141,000 with this one when it is
+-- silent; a WHEN condition that calls a function for the same costs 18,000 more. PostgreSQL 15, a prepared INSERT in a
+-- single-user backend under valgrind --tool=callgrind, 2026-11-22.)
 -- A transaction that is a single statement is about to end: it takes its two locks here, and if it may be silent, that
 -- is all. (If it takes long after all, the reader sees its tail, and looks again and again.) In any other, later
 -- statements have a later time than the transaction; that one, and whoever must ring, has the trigger do it.
--- The first row that needs the trigger switches the doorbell off for the rest of the transaction, so that a bulk
--- insert queues one row and not all. A savepoint that is rolled back undoes that along with the row.
+-- The first row that needs the trigger says so for the rest of the transaction, so that a bulk insert queues one row
+-- and not all. A savepoint that is rolled back undoes that along with the row.
+-- Where the doorbell is off, the transaction must not hold the tail (it may be prepared, and stay for long) and has no
+-- trigger to wait in at its end. So it takes its place among the changes of access here, by a lock of its own kind,
+-- without waiting; a row that is not given one, because a change is just committing, says so.
 -- CASE, because AND and OR promise no order.
 ALTER TABLE notifier.events ALTER COLUMN rings SET DEFAULT
-    CASE
-        WHEN pg_catalog.current_setting('notifier.doorbell', true) = 'off' THEN NULL
-        WHEN CASE
+    CASE pg_catalog.current_setting('notifier.doorbell', true)
+        WHEN 'off' THEN CASE WHEN pg_catalog.pg_try_advisory_xact_lock_shared(1853059945, 4) THEN NULL ELSE false END
+        WHEN 'queued' THEN NULL
+        ELSE CASE WHEN CASE
             WHEN pg_catalog.statement_timestamp() > pg_catalog.transaction_timestamp() THEN true
             WHEN pg_catalog.pg_try_advisory_xact_lock_shared(1853059945, 1)
             THEN pg_catalog.pg_try_advisory_xact_lock(1853059946,
                 pg_catalog.date_part('milliseconds', pg_catalog.clock_timestamp())::pg_catalog.int4 / 50)
             ELSE true
-        END THEN pg_catalog.set_config('notifier.doorbell', 'off', true) IS NOT NULL
+        END THEN pg_catalog.set_config('notifier.doorbell', 'queued', true) IS NOT NULL END
     END;
 
 -- WHEN is not deferred: it is asked with each row.
@@ -150,21 +185,63 @@ CREATE CONSTRAINT TRIGGER doorbell
     EXECUTE FUNCTION notifier.ring();
 
 -- For the reader: false means that a transaction is in flight that was silent, or made others silent: after the next
--- read, look again. Call it in a transaction of its own, ended at once, before the one that reads. It asks for the
--- present gate too, because Postgres gives a transaction's locks back one by one: a ringer that has given back the
--- tail, and not yet the gate, still silences others. The numbers of the locks are in this file only (1853059945 is "noti", 1853059946 the next).
+-- read, look again. Call it in a transaction of its own, ended at once, before the one that reads. It asks for both
+-- tails, and for the present gate too, because Postgres gives a transaction's locks back one by one: a ringer that has
+-- given back the tail, and not yet the gate, still silences others. The numbers of the locks are in this file only
+-- (1853059945 is "noti", 1853059946 the next).
 CREATE FUNCTION notifier.try_tail() RETURNS boolean
 LANGUAGE sql
 AS $$
     SELECT CASE
-        WHEN pg_catalog.pg_try_advisory_xact_lock(1853059945, 1)
-        THEN pg_catalog.pg_try_advisory_xact_lock(1853059946,
+        WHEN NOT pg_catalog.pg_try_advisory_xact_lock(1853059945, 1) THEN false
+        WHEN NOT pg_catalog.pg_try_advisory_xact_lock(1853059945, 3) THEN false
+        ELSE pg_catalog.pg_try_advisory_xact_lock(1853059946,
             pg_catalog.date_part('milliseconds', pg_catalog.clock_timestamp())::pg_catalog.int4
                 OPERATOR(pg_catalog./) 50)
-        ELSE false
     END
 $$;
 COMMENT ON FUNCTION notifier.try_tail() IS 'Whether no silent writer can be in flight. For the servers.';
+
+-- For a transaction that is about to commit a change of access: true means that each transaction that publishes has
+-- ended, or will commit after this one. It takes the first tail, and lock 4, and last the second tail: until it has the
+-- others, publishers go by that one, so nobody waits while this one waits for somebody who is stuck. (Lock 4 is that of
+-- publishers without a doorbell, and of those that a reader kept from both tails.)
+-- It waits for a tenth of a second at each lock and then gives up, leaving none behind: nobody may be kept waiting for
+-- somebody else who is stuck, nor so long that Postgres looks for a deadlock (deadlock_timeout) and fails a commit. And
+-- it does not wait for anybody who waits for this very transaction.
+-- (A session_replication_role that silences the doorbell, and logical replication into this table, are outside of it.)
+-- +goose StatementBegin
+CREATE FUNCTION notifier.hold_publishers() RETURNS boolean
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+SET lock_timeout = '100ms'
+AS $$
+BEGIN
+    IF NOT pg_try_advisory_xact_lock(1853059945, 1) OR NOT pg_try_advisory_xact_lock(1853059945, 4) THEN
+        IF EXISTS (
+            SELECT
+            FROM pg_locks
+            WHERE locktype = 'advisory'
+              AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+              AND classid = 1853059945
+              AND objsubid = 2
+              AND pid <> pg_backend_pid()
+              AND pg_backend_pid() = ANY (pg_blocking_pids(pid))
+        ) THEN
+            RAISE lock_not_available;
+        END IF;
+        PERFORM pg_advisory_xact_lock(1853059945, 1);
+        PERFORM pg_advisory_xact_lock(1853059945, 4);
+    END IF;
+    PERFORM pg_advisory_xact_lock(1853059945, 3);
+    RETURN true;
+EXCEPTION
+    WHEN lock_not_available OR deadlock_detected THEN
+        RETURN false;
+END
+$$;
+-- +goose StatementEnd
+COMMENT ON FUNCTION notifier.hold_publishers() IS 'Orders the calling transaction among those that publish. For its very end.';
 
 -- plpgsql, because an SQL function's INSERT would be planned anew with every call.
 -- +goose StatementBegin
@@ -239,6 +316,7 @@ GRANT SELECT ON notifier.goose_db_version TO notifier_server;
 DROP FUNCTION notifier.drop_user(text, text);
 DROP FUNCTION notifier.publish(text, text, text, json, text, text, json, text, timestamptz);
 DROP FUNCTION notifier.oldest_server();
+DROP FUNCTION notifier.hold_publishers();
 DROP FUNCTION notifier.try_tail();
 DROP TABLE notifier.idempotency_keys;
 DROP TABLE notifier.positions;

@@ -2,20 +2,36 @@
 
 -- +goose Up
 
--- The snapshot of a change tells the servers which events came before it. An event that is visible in it was committed
--- before the change; of one that is not, only the order of commits would tell, which nobody knows.
--- For a revocation any snapshot will do that was taken before the commit: it can't see what is committed afterwards,
--- so that never counts as allowed before. The newer, the fewer events count as later that were not.
--- For a grant the newest is right: an event it does not see counts as coming after the grant. So this is VOLATILE:
--- each of its statements has a new snapshot, also one that had to wait for the lock of a revocation before it. What is
--- left is the moment between here and the commit.
--- In REPEATABLE READ and SERIALIZABLE there is only the snapshot of the transaction's beginning. That is still right
--- for revocations, as is any older one, and wrong for grants: it would have what was committed long before the grant
--- count as coming after it. There, a grant's snapshot is made to see every transaction that is older than its own.
--- A change of unknown kind is taken for a revocation then.
+-- The changes of the open transactions. Their control rows are written at the very end, because a control row tells
+-- the servers which events were committed before the change, which nobody knows any earlier. Nobody ever sees a row of
+-- this table: it is gone before its transaction commits.
+-- UNLOGGED, because none is worth keeping, and because a publication FOR ALL TABLES takes in every table that is not:
+-- without a key to name them by, it would forbid the DELETE.
+CREATE UNLOGGED TABLE notifier.access_changes (
+    control   text NOT NULL,
+    users     text[] NOT NULL,
+    datasets  text[] NOT NULL,
+    principal text NOT NULL,
+    who       text NOT NULL,
+    source    text NOT NULL
+);
+COMMENT ON TABLE notifier.access_changes IS 'Changes of access whose transactions are still open. Always empty.';
+
+-- What had been committed before a change. If that has its place among all transactions that publish (see
+-- notifier.hold_publishers), each of them had ended, or will commit after it: an event that the snapshot sees comes
+-- before the change, any other after it.
+-- Where there is no such order, only a revocation can say something: any snapshot will do for it that was taken before
+-- the commit, since it can't see what is committed afterwards, so that never counts as allowed before. A grant's would
+-- let through what was committed between the snapshot and the commit; so it says nothing, and the servers withhold what
+-- they read together with it. The same goes for a change of unknown kind.
+-- This is VOLATILE: each of its statements has a new snapshot. In REPEATABLE READ and SERIALIZABLE there is only that
+-- of the transaction's beginning, so there one is put together: a transaction id that is drawn now is beyond all that
+-- came before, and of those below it the ones in progress hold a lock on theirs, or have only just been given the id:
+-- so the latest thousand are asked as well. (Who has the lock is asked too: it may have ended. Subtransactions have locks
+-- of their own: of each session the oldest id is the transaction's.)
 -- The own transaction is in progress, whatever the snapshot says: Postgres leaves it out.
 -- +goose StatementBegin
-CREATE FUNCTION notifier.change_snapshot(granted boolean) RETURNS text
+CREATE FUNCTION notifier.change_snapshot(revoked boolean, ordered boolean) RETURNS text
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -23,22 +39,55 @@ DECLARE
     own CONSTANT xid8 := pg_current_xact_id();
     seen CONSTANT pg_snapshot := pg_current_snapshot();
     fresh CONSTANT boolean := current_setting('transaction_isolation') IN ('read committed', 'read uncommitted');
+    next xid;
 BEGIN
-    IF granted AND NOT fresh THEN
-        RETURN format('%s:%s:%1$s', own, own::text::bigint + 1);
-    ELSIF NOT pg_visible_in_snapshot(own, seen) THEN
+    IF NOT ordered AND NOT revoked THEN
+        RETURN NULL;
+    ELSIF (fresh OR NOT ordered) AND NOT pg_visible_in_snapshot(own, seen) THEN
         RETURN seen::text;
+    ELSIF fresh OR NOT ordered THEN
+        RETURN format('%s:%s:%s', pg_snapshot_xmin(seen), pg_snapshot_xmax(seen), (
+            SELECT string_agg(running.xid::text, ',' ORDER BY running.xid)
+            FROM (SELECT pg_snapshot_xip(seen) UNION ALL SELECT own) AS running (xid)
+        ));
     END IF;
-    RETURN format('%s:%s:%s', pg_snapshot_xmin(seen), pg_snapshot_xmax(seen), (
-        SELECT string_agg(running.xid::text, ',' ORDER BY running.xid)
-        FROM (SELECT pg_snapshot_xip(seen) UNION ALL SELECT own) AS running (xid)
-    ));
+    BEGIN
+        INSERT INTO notifier.access_changes VALUES ('', '{}', '{}', '', '', '') RETURNING xmin INTO next;
+        RAISE object_not_in_prerequisite_state; -- only the id was wanted
+    EXCEPTION
+        WHEN object_not_in_prerequisite_state THEN
+            NULL;
+    END;
+    RETURN (
+        -- The ids in the locks have 32 bits: they are told by their distance from the one drawn.
+        WITH drawn (id) AS (
+            SELECT own::text::bigint + ((next::text::bigint - own::text::bigint) & 4294967295)
+        ), running (id) AS (
+            SELECT recent.id
+            FROM drawn
+            CROSS JOIN generate_series(GREATEST(drawn.id - 1000, 3), drawn.id - 1) AS recent (id)
+            UNION
+            SELECT min(drawn.id - ((drawn.id - l.transactionid::text::bigint) & 4294967295))
+            FROM pg_locks AS l
+            CROSS JOIN drawn
+            WHERE l.locktype = 'transactionid'
+              AND l.mode = 'ExclusiveLock'
+              AND l.granted
+              AND (drawn.id - l.transactionid::text::bigint) & 4294967295 < 2147483648
+            GROUP BY l.virtualtransaction
+        )
+        SELECT format('%s:%s:%s', min(running.id), min(drawn.id), string_agg(running.id::text, ',' ORDER BY running.id))
+        FROM running
+        CROSS JOIN drawn
+        WHERE running.id < drawn.id
+          AND pg_xact_status(running.id::text::xid8) = 'in progress'
+    );
 END
 $$;
 -- +goose StatementEnd
-COMMENT ON FUNCTION notifier.change_snapshot(boolean) IS 'What had been committed before a change of access, for its control row.';
+COMMENT ON FUNCTION notifier.change_snapshot(boolean, boolean) IS 'What had been committed before a change of access, for its control row.';
 
--- Writes a control row for each pair of user and dataset; null stands for all.
+-- Queues a control row for each pair of user and dataset; null stands for all.
 -- A transaction gets no more than a hundred: the next change counts for everybody, and those after it are silent,
 -- because the servers look at access after the whole transaction anyway. The count is local to the transaction, and
 -- a savepoint that is rolled back takes it along with its rows.
@@ -55,33 +104,117 @@ DECLARE
     counted CONSTANT text[] := string_to_array(current_setting('notifier.access_changes', true), ' ');
     before CONSTANT int := CASE WHEN counted[1] = own THEN counted[2]::int ELSE 0 END;
     noted CONSTANT int := before + COALESCE(cardinality(users), 0);
-    said json;
+    grants boolean;
 BEGIN
     IF noted = before OR before > most THEN
         RETURN;
     END IF;
-    PERFORM set_config('notifier.access_changes', own || ' ' || noted, true);
+    grants := control <> 'access_revoked' OR noted > most OR before > 0 AND counted[3] = 'grants';
+    PERFORM set_config('notifier.access_changes', concat_ws(' ', own, noted, CASE WHEN grants THEN 'grants' END), true);
     IF noted > most THEN
         control := 'access_changed';
         users := ARRAY[NULL];
         datasets := ARRAY[NULL];
     END IF;
-    said := json_build_object(
-        'snapshot', notifier.change_snapshot(control = 'access_granted'),
-        'session_user', session_user,
-        'source', source);
-    INSERT INTO notifier.events (control, recipient, dataset_id, principal, payload)
-    SELECT
-        note_change.control,
-        pair.user_id,
-        pair.dataset_id,
-        COALESCE(NULLIF(current_setting('notifier.principal', true), ''), session_user),
-        said
-    FROM unnest(users, datasets) AS pair (user_id, dataset_id);
+    INSERT INTO notifier.access_changes (control, users, datasets, principal, who, source)
+    VALUES (control, users, datasets, COALESCE(NULLIF(current_setting('notifier.principal', true), ''), session_user),
+        session_user, source);
 END
 $$;
 -- +goose StatementEnd
-COMMENT ON FUNCTION notifier.note_change(text, text[], text[], text) IS 'Writes the control rows of a change of access.';
+COMMENT ON FUNCTION notifier.note_change(text, text[], text[], text) IS 'Queues the control rows of a change of access.';
+
+-- Whether a deferred trigger with this context (PG_CONTEXT) runs because its transaction is about to commit. It runs
+-- earlier where the constraints are immediate, and PREPARE TRANSACTION leaves the transaction open. At a commit there
+-- is nothing below the trigger, unless a procedure commits; and what else a client may have said to make it run is in
+-- its query. Whoever has those words in a literal, or a query that is too long to look through, counts as one who said
+-- them: that withholds more.
+-- +goose StatementBegin
+CREATE FUNCTION notifier.is_committing(context text) RETURNS boolean
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    query CONSTANT text := COALESCE(current_query(), '');
+BEGIN
+    IF strpos(context, E'\n') > 0 THEN
+        RETURN split_part(context, E'\n', 2) ~ '^[^"]*\mCOMMIT$'; -- a statement's text would be in quotes
+    ELSIF octet_length(query) > 100000 THEN
+        RETURN false;
+    END IF;
+    RETURN NOT (query ~* 'constraints' AND query ~* 'immediate' OR query ~* 'prepare' AND query ~* 'transaction');
+END
+$$;
+-- +goose StatementEnd
+COMMENT ON FUNCTION notifier.is_committing(text) IS 'Whether a deferred trigger runs for a commit.';
+
+-- Whether the transaction has its place among those that publish. One that only revokes needs none. Those that were in
+-- the way the first time are not waited for with each change again.
+-- +goose StatementBegin
+CREATE FUNCTION notifier.is_ordered(control text) RETURNS boolean
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    own CONSTANT text := pg_current_xact_id()::text;
+    counted CONSTANT text[] := string_to_array(current_setting('notifier.access_changes', true), ' ');
+    answer CONSTANT text[] := string_to_array(current_setting('notifier.ordered', true), ' ');
+    ordered boolean := false;
+BEGIN
+    IF answer[1] = own THEN
+        RETURN answer[2]::boolean;
+    ELSIF control <> 'access_revoked' OR counted[1] = own AND counted[3] = 'grants' THEN
+        ordered := notifier.hold_publishers();
+        PERFORM set_config('notifier.ordered', own || ' ' || ordered, true);
+    END IF;
+    RETURN ordered;
+END
+$$;
+-- +goose StatementEnd
+COMMENT ON FUNCTION notifier.is_ordered(text) IS 'Gives a transaction that grants its place among those that publish.';
+
+-- Runs at the end of the transaction, twice for each row: first it only puts the row to the end of what the commit has
+-- to do, since from the second run on publishers wait, and an application's own deferred triggers and keys may in turn
+-- wait for a publisher. Where it does not run at the end it takes no lock, for a transaction that stays open must hold
+-- nobody up.
+-- Rows are found by their place: a look-up would have serializable transactions that grant get in each other's way.
+-- +goose StatementBegin
+CREATE FUNCTION notifier.write_change() RETURNS trigger
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    context text;
+    committing boolean;
+    ordered boolean;
+    said json;
+BEGIN
+    GET DIAGNOSTICS context = PG_CONTEXT;
+    committing := notifier.is_committing(context);
+    IF committing AND TG_OP = 'INSERT' THEN
+        UPDATE notifier.access_changes SET control = control WHERE ctid = NEW.ctid;
+        RETURN NULL;
+    END IF;
+    DELETE FROM notifier.access_changes WHERE ctid = NEW.ctid;
+    ordered := committing AND notifier.is_ordered(NEW.control);
+    said := json_build_object(
+        'snapshot', notifier.change_snapshot(NEW.control = 'access_revoked', ordered),
+        'session_user', NEW.who,
+        'source', NEW.source);
+    INSERT INTO notifier.events (control, recipient, dataset_id, principal, payload)
+    SELECT NEW.control, pair.user_id, pair.dataset_id, NEW.principal, said
+    FROM unnest(NEW.users, NEW.datasets) AS pair (user_id, dataset_id);
+    RETURN NULL;
+END
+$$;
+-- +goose StatementEnd
+COMMENT ON FUNCTION notifier.write_change() IS 'Writes the control rows of a change of access when its transaction ends.';
+
+CREATE CONSTRAINT TRIGGER write_change
+    AFTER INSERT OR UPDATE ON notifier.access_changes
+    DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW EXECUTE FUNCTION notifier.write_change();
 
 -- Whoever may publish may call this, since an application's triggers run with the application's rights. It gives
 -- nobody any right: a needless call makes the servers ask the policy again, once per batch, and withhold what they
@@ -253,6 +386,7 @@ CREATE TRIGGER access_won_by_update AFTER UPDATE ON notifier.users
 CREATE TRIGGER generation BEFORE UPDATE ON notifier.users
     FOR EACH ROW EXECUTE FUNCTION notifier.next_generation();
 
+ALTER TABLE notifier.access_changes ENABLE ALWAYS TRIGGER write_change;
 ALTER TABLE notifier.dataset_permissions
     ENABLE ALWAYS TRIGGER access_lost_by_delete,
     ENABLE ALWAYS TRIGGER access_lost_by_truncate,
@@ -268,8 +402,10 @@ ALTER TABLE notifier.users
     ENABLE ALWAYS TRIGGER access_won_by_update,
     ENABLE ALWAYS TRIGGER generation;
 
+REVOKE ALL ON notifier.access_changes FROM PUBLIC;
 REVOKE ALL ON FUNCTION
-    notifier.access_changed(text, text), notifier.change_snapshot(boolean),
+    notifier.access_changed(text, text), notifier.change_snapshot(boolean, boolean),
+    notifier.is_committing(text), notifier.is_ordered(text), notifier.write_change(),
     notifier.note_change(text, text[], text[], text),
     notifier.permissions_changed(), notifier.users_changed(), notifier.next_generation()
     FROM PUBLIC;
@@ -294,4 +430,8 @@ DROP FUNCTION notifier.users_changed();
 DROP FUNCTION notifier.permissions_changed();
 DROP FUNCTION notifier.access_changed(text, text);
 DROP FUNCTION notifier.note_change(text, text[], text[], text);
-DROP FUNCTION notifier.change_snapshot(boolean);
+DROP TABLE notifier.access_changes;
+DROP FUNCTION notifier.write_change();
+DROP FUNCTION notifier.is_ordered(text);
+DROP FUNCTION notifier.is_committing(text);
+DROP FUNCTION notifier.change_snapshot(boolean, boolean);

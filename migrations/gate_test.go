@@ -14,6 +14,9 @@ import (
 const (
 	tailShared    = "pg_try_advisory_xact_lock_shared(1853059945, 1)"
 	tailExclusive = "pg_try_advisory_xact_lock(1853059945, 1)"
+	// secondTail is taken where the first can't be had.
+	secondTail          = "pg_try_advisory_xact_lock_shared(1853059945, 3)"
+	secondTailExclusive = "pg_try_advisory_xact_lock(1853059945, 3)"
 	// gateExclusive takes every gate there is, whatever the time.
 	gateExclusive = "bool_and(pg_try_advisory_xact_lock(1853059946, gate)) FROM generate_series(0, 1199) AS gate"
 )
@@ -53,8 +56,11 @@ func TestGate_ACommitNeverWaits(t *testing.T) {
 		{"nobody", nil, 1},
 		{"a ringer", []string{tailShared, gateExclusive}, 0},
 		{"a silent writer", []string{tailShared}, 1},
-		{"a reader", []string{tailExclusive, gateExclusive}, 1},
-		{"a reader who is about to look at the gate", []string{tailExclusive}, 1},
+		{"a silent writer with the second tail", []string{secondTail}, 1},
+		{"a ringer with the second tail, and a change that waits", []string{tailExclusive, secondTail, gateExclusive}, 0},
+		{"a change that waits", []string{tailExclusive}, 1},
+		{"a reader", []string{tailExclusive, secondTailExclusive, gateExclusive}, 1},
+		{"a reader who is about to look at the gate", []string{tailExclusive, secondTailExclusive}, 1},
 	} {
 		holder := hold(t, url, c.held...)
 		exec(t, conn, one, many, "SELECT notifier.publish('a')")
@@ -69,7 +75,7 @@ func TestGate_ACommitNeverWaits(t *testing.T) {
 func TestGate_WhoeverHasItHasTheTail(t *testing.T) {
 	t.Parallel()
 	url := dbtest.New(t)
-	reader := hold(t, url, tailExclusive)
+	reader := hold(t, url, tailExclusive, secondTailExclusive)
 	writer := dbtest.Connect(t, url)
 	exec(t, writer, "BEGIN", one, "SET CONSTRAINTS ALL IMMEDIATE")
 	exec(t, reader, "ROLLBACK")
@@ -85,6 +91,7 @@ func TestGate_TryTail(t *testing.T) {
 		"nobody":                         {nil, true},
 		"a ringer":                       {[]string{tailShared, gateExclusive}, false},
 		"a silent writer":                {[]string{tailShared}, false},
+		"one with the second tail":       {[]string{secondTail}, false},
 		"a ringer giving its locks back": {[]string{gateExclusive}, false},
 	} {
 		t.Run(name, func(t *testing.T) {

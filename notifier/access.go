@@ -90,6 +90,8 @@ type verdict struct {
 	until   time.Time
 	// early: the policy knew of changes that are not published yet.
 	early bool
+	// murky: of some of them it is not certain whether it knew.
+	murky bool
 	at    Position // as of when
 }
 
@@ -108,9 +110,10 @@ func (h *Hub) forgetLocked(r *reader, c *change) {
 }
 
 // supersedeLocked keeps a verdict that is to be replaced as what was so before:
-// also an old one, because no change has been heard of since.
+// also an old one, because no change has been heard of since. One that knew of
+// changes which are not read yet is better than none.
 func (h *Hub) supersedeLocked(r *reader, s scope, v verdict) {
-	if v.early {
+	if _, better := r.before[s]; v.murky || v.early && better {
 		return
 	}
 	if r.before == nil {
@@ -131,16 +134,29 @@ func (v *verdicts) learn(s scope, one verdict) {
 	(*v)[s] = one
 }
 
-// past returns what was known of a scope when the batch began.
-func (r *reader) past(s scope) judgement {
-	v, ok := r.before[s]
-	switch {
-	case !ok:
-		return unknown
-	case v.allowed:
-		return granted
+// pastLocked returns what was known of the access to an event before the batch's
+// changes, or, if the policy knew of some of them, before those that had not
+// ended at a position. The latter says nothing of an event that does not come
+// after all that the policy knew of.
+func (h *Hub) pastLocked(r *reader, q Question, e *Event) (before judgement, at Position) {
+	v, ok := r.before[q.scope()]
+	if !ok {
+		return unknown, Position{}
 	}
-	return denied
+	if v.early {
+		for _, all := range []*changes{&h.changes, &h.ahead} {
+			for c := range all.concerning(q) {
+				if v.at.Ended(c.txid) && (c.comesAfter(e) || c.blind || e.Unordered) {
+					return unknown, Position{}
+				}
+			}
+		}
+		at = v.at
+	}
+	if v.allowed {
+		return granted, at
+	}
+	return denied, at
 }
 
 // judgement is what is known of a subscriber's right to an event.
@@ -160,9 +176,10 @@ func (h *Hub) judgeLocked(sub *Subscription, e *Event, now time.Time) (judgement
 	}
 	q := questionOf(sub.viewer.User, e)
 	var said tally
+	before, at := h.pastLocked(sub.reader, q, e)
 	if len(h.changes.list) > 0 {
-		said.add(&h.changes, q, e, Position{})
-		if said.withhold(sub.reader.past(q.scope())) {
+		said.add(&h.changes, q, e, at, Position{})
+		if said.withhold(before) {
 			return denied, Question{}
 		}
 	}
@@ -173,8 +190,8 @@ func (h *Hub) judgeLocked(sub *Subscription, e *Event, now time.Time) (judgement
 	case !v.allowed:
 		return denied, Question{}
 	case v.early:
-		said.add(&h.ahead, q, e, v.at)
-		if said.withhold(sub.reader.past(q.scope())) {
+		said.add(&h.ahead, q, e, Position{}, v.at)
+		if said.withhold(before) {
 			return denied, Question{}
 		}
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"example.com/notifier/notifier"
 )
@@ -53,6 +55,44 @@ func TestHub_VerdictOfALaterGrantIsNotForEarlierEvents(t *testing.T) {
 	publishPage(t, h, batch(t, "31:31:", "61:61:", in("d", 45, 3), grant, in("d", 60, 4)))
 	wantFrames(t, "who is granted it", a, "4")
 	wantFrames(t, "who had it all the time", b, "1", "2", "3", "4")
+}
+
+// An answer that knew of changes before the feed read them is what was so before
+// the changes after those: of an event between, it tells.
+func TestHub_EarlyVerdictTellsWhatWasBeforeTheNextChange(t *testing.T) {
+	t.Parallel()
+	policy, later := newRules(t, "a d"), &ahead{}
+	h := notifier.NewHub(notifier.AccessConfig{Policy: policy, Changes: later.changes})
+	h.Start(position(t, "10:10:"))
+	a, _ := watch(t, h, notifier.Viewer{User: "a"}, nil)
+	grant := change(notifier.ControlAccessGranted, "a", "d", 50, "50:51:50")
+	later.controls = []*notifier.Event{grant}
+	policy.at = position(t, "61:61:")
+	publishPage(t, h, batch(t, "10:10:", "21:21:", in("d", 20, 1)))
+	later.controls = nil
+	policy.at = position(t, "1000:1000:")
+	publishPage(t, h, batch(t, "21:21:", "91:91:",
+		in("d", 45, 2), grant, in("d", 60, 3), change(notifier.ControlAccessChanged, "", "", 70, "70:71:70"), in("d", 80, 4)))
+	wantFrames(t, "a", a, "3", "4")
+}
+
+// It tells nothing as long as they are not read, however often the policy is asked.
+func TestHub_EarlyVerdictThatIsAskedAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		policy, later := newRules(t, "a d"), &ahead{}
+		h := notifier.NewHub(notifier.AccessConfig{Policy: policy, Changes: later.changes, MaxAge: time.Minute})
+		h.Start(position(t, "10:10:"))
+		a, _ := watch(t, h, notifier.Viewer{User: "a"}, nil)
+		vague := change(notifier.ControlAccessChanged, "a", "", 50, "50:51:50")
+		later.controls = []*notifier.Event{vague}
+		publishPage(t, h, batch(t, "10:10:", "21:21:", in("d", 20, 1)))
+		<-time.After(time.Minute) // fake time
+		publishPage(t, h, batch(t, "21:21:", "31:31:", in("d", 30, 2)))
+		later.controls = nil
+		publishPage(t, h, batch(t, "31:31:", "61:61:", in("d", 45, 3), vague, in("d", 60, 4)))
+		wantFrames(t, "a", a, "4")
+	})
 }
 
 // What is committed between the policy's answer and the look for changes may be
@@ -172,8 +212,8 @@ func TestHub_TruncatedAndFilledAgain(t *testing.T) {
 			}
 			policy.set("a d", true)
 			publishPage(t, h, notifier.Page{Events: []*notifier.Event{
-				change(notifier.ControlAccessRevoked, "", "", 20, "9:21:9,20"),
-				in("d", 9, 10), // the permission's snapshot sees it, the other does not
+				change(notifier.ControlAccessRevoked, "", "", 20, "20:22:20,21"),
+				in("d", 9, 10), // seen by both
 				change(notifier.ControlAccessGranted, "a", "d", 20, "20:22:20,21"),
 				in("d", 30, 30),
 			}})
@@ -203,21 +243,68 @@ func TestHub_ExactlyRevokedAndVaguelyGranted(t *testing.T) {
 	wantFrames(t, "a", a, "1", "10", "35")
 }
 
-// A transaction in REPEATABLE READ can't say what it saw: its grants claim all
-// that is older, and its revocations must not believe that.
-func TestHub_SnapshotThatIsMadeUp(t *testing.T) {
+// A grant that has no place among the events says nothing of when it came: what
+// is read together with it is withheld, except what its own transaction says.
+func TestHub_GrantWithoutAPlaceAmongTheEvents(t *testing.T) {
+	t.Parallel()
+	for _, kind := range []notifier.Control{notifier.ControlAccessGranted, notifier.ControlAccessChanged} {
+		t.Run(string(kind), func(t *testing.T) {
+			t.Parallel()
+			policy := newRules(t, "a d", "b d")
+			h := guarded(policy)
+			a, _ := watch(t, h, notifier.Viewer{User: "a"}, nil)
+			b, _ := watch(t, h, notifier.Viewer{User: "b"}, nil)
+			vague := change(kind, "a", "d", 20, "")
+			vague.Payload = []byte(`{"snapshot":null}`)
+			publishPage(t, h, notifier.Page{Events: []*notifier.Event{
+				in("d", 9, 9), in("d", 15, 15), in("d", 20, 20), vague, in("d", 25, 25),
+			}})
+			publishPage(t, h, notifier.Page{Events: []*notifier.Event{in("d", 40, 40)}})
+			wantFrames(t, "a", a, "20", "40")
+			wantFrames(t, "whom it does not concern", b, "9", "15", "20", "25", "40")
+		})
+	}
+}
+
+// The same goes for an event that has no place among the changes; whoever had
+// access before, and lost nothing, gets it.
+func TestHub_EventWithoutAPlaceAmongTheChanges(t *testing.T) {
+	t.Parallel()
+	policy := newRules(t, "a d", "b d")
+	h := guarded(policy)
+	a, _ := watch(t, h, notifier.Viewer{User: "a"}, nil)
+	b, _ := watch(t, h, notifier.Viewer{User: "b"}, nil)
+	vague := func(txid uint64) *notifier.Event {
+		e := in("d", txid, int64(txid))
+		e.Unordered = true
+		return e
+	}
+	publish(h, vague(1)) // nothing has changed
+	policy.set("a d", false)
+	publishPage(t, h, notifier.Page{Events: []*notifier.Event{vague(9), change(notifier.ControlAccessRevoked, "a", "d", 10, "10:11:10"), vague(11)}})
+	policy.set("a d", true)
+	publishPage(t, h, notifier.Page{Events: []*notifier.Event{
+		change(notifier.ControlAccessGranted, "a", "d", 20, "20:21:20"),
+		vague(20), vague(25), in("d", 26, 26),
+		change(notifier.ControlAccessGranted, "b", "", 30, "30:31:30"),
+	}})
+	wantFrames(t, "a", a, "1", "20", "26")
+	wantFrames(t, "who had it before", b, "1", "9", "11", "20", "25", "26")
+}
+
+// What one transaction takes and gives back was never missing, also if nobody
+// knows when.
+func TestHub_GivenBackWithoutAPlaceAmongTheEvents(t *testing.T) {
 	t.Parallel()
 	policy := newRules(t, "a d")
 	h := guarded(policy)
 	a, _ := watch(t, h, notifier.Viewer{User: "a"}, nil)
-	publish(h, in("d", 1, 1))
+	back := change(notifier.ControlAccessGranted, "a", "d", 20, "")
+	back.Payload = []byte(`{"snapshot":null}`)
 	publishPage(t, h, notifier.Page{Events: []*notifier.Event{
-		change(notifier.ControlAccessRevoked, "a", "d", 20, "9:20:9"),
-		change(notifier.ControlAccessGranted, "a", "e", 20, "20:21:20"),
-		in("d", 9, 9), // older, and committed after the revocation
-		change(notifier.ControlAccessGranted, "a", "d", 30, "30:31:30"),
+		in("d", 9, 9), change(notifier.ControlAccessRevoked, "a", "d", 20, "9:21:9,20"), back, in("d", 25, 25),
 	}})
-	wantFrames(t, "a", a, "1")
+	wantFrames(t, "a", a, "9", "25")
 }
 
 // access_changed() of something else takes no event from who has had access all

@@ -51,7 +51,12 @@ func (h *Hub) ask(ctx context.Context, questions []Question, to Position) (allow
 	until := time.Now().Add(h.access.MaxAge)
 	for i, q := range questions {
 		if r := h.users[q.User]; r != nil {
-			h.learnLocked(r, q, verdict{allowed: allowed[i], until: until, early: h.ahead.concern(q), at: at})
+			v := verdict{allowed: allowed[i], until: until, at: at}
+			for c := range h.ahead.concerning(q) {
+				v.early = true
+				v.murky = v.murky || !at.Ended(c.txid)
+			}
+			h.learnLocked(r, q, v)
 		}
 	}
 	return allowed, nil

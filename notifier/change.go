@@ -11,8 +11,8 @@ type change struct {
 	user, dataset   *string // nil: any
 	grants, revokes bool
 	txid            uint64
-	// at is the snapshot the change was made in: what it sees had been
-	// committed before.
+	// at is the snapshot the change was committed in: what it sees was committed
+	// before the change, all else after it.
 	at    Position
 	blind bool // it is not known
 	// exact: it is of one condition, which was the opposite before: whether
@@ -32,8 +32,9 @@ type statement struct {
 const usersSource = "users"
 
 // changesOf reads the changes of access among control events, which are in the
-// order of their ids. One whose snapshot can't be read withholds more rather
-// than less.
+// order of their ids. One whose snapshot can't be read, or that has none because
+// it could not be given a place among the events, withholds more rather than
+// less.
 func changesOf(controls []*Event) []change {
 	var all []change
 	for _, e := range controls {
@@ -54,10 +55,13 @@ func changesOf(controls []*Event) []change {
 			c.at, err = ParsePosition(said.Snapshot)
 		}
 		c.blind = err != nil
-		c.exact = !c.blind && c.user != nil && (c.dataset != nil || said.Source == usersSource) && c.grants != c.revokes
+		c.exact = c.user != nil && (c.dataset != nil || said.Source == usersSource) && c.grants != c.revokes
 		all = append(all, c)
 	}
 	settle(all)
+	for i := range all {
+		all[i].exact = all[i].exact && !all[i].blind
+	}
 	return all
 }
 
@@ -71,33 +75,9 @@ func settle(all []change) {
 	}
 	for _, one := range byTxID {
 		if len(one) > 1 {
-			meetInLatest(one)
 			cancelOut(one)
 		}
 	}
-}
-
-// meetInLatest has all changes of a transaction see what the last one saw: it
-// was committed before all of them. The snapshot of a grant in a transaction
-// that has only that of its beginning is made up, and tells nothing of others.
-func meetInLatest(one []*change) {
-	var latest Position
-	for _, c := range one {
-		if !c.blind && !c.madeUp() && c.at.Includes(latest) {
-			latest = c.at
-		}
-	}
-	for _, c := range one {
-		if !c.blind && !c.madeUp() {
-			c.at = latest
-		}
-	}
-}
-
-// madeUp reports whether the snapshot may be one that only says that all older
-// transactions had ended.
-func (c *change) madeUp() bool {
-	return c.grants && c.at.xmax == c.txid+1 && len(c.at.inProgress) == 1 && c.at.inProgress[0] == c.txid
 }
 
 // cancelOut undoes what a transaction takes back by itself.
@@ -136,6 +116,10 @@ func (c *change) concerns(q Question) bool {
 	return (c.user == nil || *c.user == q.User) &&
 		(c.dataset == nil || q.HasDataset && *c.dataset == q.Dataset)
 }
+
+// comesAfter reports whether the change was committed after the event, unless it
+// is blind.
+func (c *change) comesAfter(e *Event) bool { return c.ahead || c.at.Ended(e.TxID) }
 
 // changes are findable by whom they concern.
 type changes struct {

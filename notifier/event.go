@@ -29,6 +29,10 @@ type Event struct {
 	Payload  json.RawMessage
 	Original json.RawMessage
 
+	// Unordered says that of a change of access that is read together with the
+	// event nobody knows whether it was committed before or after.
+	Unordered bool
+
 	// Control is not empty for an instruction to the instances themselves.
 	// Such an event is never delivered to a client.
 	Control Control

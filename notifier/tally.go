@@ -15,14 +15,20 @@ type balance struct{ before, after int }
 
 // add counts changes. There is no order of commits inside a batch, but the
 // snapshots of the changes tell: an event that a change does not see counts as
-// later than it. seen is as of when the verdict is.
-func (t *tally) add(all *changes, q Question, e *Event, seen Position) {
+// later than it. Those that had ended at since count no more; seen is as of when
+// the verdict is.
+func (t *tally) add(all *changes, q Question, e *Event, since, seen Position) {
 	for c := range all.concerning(q) {
-		after := c.ahead || c.at.Ended(e.TxID) // the change comes after the event
+		if since.Ended(c.txid) {
+			continue
+		}
+		after := c.comesAfter(e)
+		// Of the events of its own transaction any change knows.
+		blind := (c.blind || e.Unordered) && c.txid != e.TxID
 		switch {
-		case !c.exact, c.ahead && !seen.Ended(c.txid): // whether the verdict knows of it is not certain
-			t.mayGain = t.mayGain || c.grants && (c.blind || after)
-			t.mayLack = t.mayLack || c.revokes && (c.blind || !after)
+		case !c.exact, blind, c.ahead && !seen.Ended(c.txid): // whether the verdict knows of it is not certain
+			t.mayGain = t.mayGain || c.grants && (blind || after)
+			t.mayLack = t.mayLack || c.revokes && (blind || !after)
 		case c.dataset != nil:
 			t.permission.add(c.grants, after)
 		default:

@@ -5,13 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
 
 	"example.com/notifier/db"
 	"example.com/notifier/httpapi"
+	"example.com/notifier/httpapi/proxies"
 )
 
 // serverConfig is what serve and dev have in common.
@@ -39,6 +39,8 @@ func (c *serverConfig) define(s *settings, address string) {
 	define(s, "drain", "duration", "10s", "time over which connections are closed when the server stops", &c.http.Drain, parseDuration)
 	define(s, "access-max-age", "duration", "1m", "how long an answer of the policy functions is used, if nobody says that access has changed",
 		&c.accessMaxAge, parseDuration)
+	define(s, "trusted-proxies", "list", "", "addresses and networks of proxies that are believed when they say where a client is (X-Forwarded-For, PROXY protocol)",
+		&c.http.Proxies, parseProxies)
 	define(s, "sysadm-types", "list", "", "types of events for sysadm's clients besides dispatcher, life-preserver and system-state; *: any",
 		&c.http.SysadmTypes, parseList)
 	define(s, "sysadm-latest", "list", "life-preserver,system-state", "types whose newest event sysadm's clients get when they subscribe, or none",
@@ -139,29 +141,23 @@ func checkAddress(address string) error {
 }
 
 // parseOrigins reads a list of origins as a browser sends them.
-func parseOrigins(text string) ([]string, error) {
-	list, _ := parseList(text)
-	var problems []error
-	for _, origin := range list {
-		if origin == "null" || origin == "*" {
-			continue
-		}
-		u, err := url.Parse(origin)
-		if err != nil || u.Scheme == "" || u.Host == "" || u.Path != "" || u.RawQuery != "" || u.User != nil {
-			problems = append(problems, fmt.Errorf("%q is neither scheme://host[:port], nor null, nor *", origin))
-		}
-	}
-	return list, errors.Join(problems...)
-}
+func parseOrigins(text string) ([]string, error) { return parseEach(text, httpapi.CheckOrigin) }
 
 // parseHosts reads a list of host names, with or without a port.
-func parseHosts(text string) ([]string, error) {
+func parseHosts(text string) ([]string, error) { return parseEach(text, httpapi.CheckHost) }
+
+// parseProxies reads a list of addresses and networks.
+func parseProxies(text string) (proxies.Trusted, error) {
+	list, _ := parseList(text)
+	return proxies.Parse(list)
+}
+
+// parseEach reads a list and reports all in it that is wrong.
+func parseEach(text string, check func(string) error) ([]string, error) {
 	list, _ := parseList(text)
 	var problems []error
-	for _, host := range list {
-		if strings.ContainsAny(host, "/*@ ") {
-			problems = append(problems, fmt.Errorf("%q is not a host name, with or without a port", host))
-		}
+	for _, value := range list {
+		problems = append(problems, check(value))
 	}
 	return list, errors.Join(problems...)
 }

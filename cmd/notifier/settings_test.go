@@ -149,6 +149,17 @@ func FuzzParseDuration(f *testing.F) {
 	})
 }
 
+func FuzzParseSize(f *testing.F) {
+	f.Add("64KiB")
+	f.Add("8388607GiB")
+	f.Add(" 1 MiB")
+	f.Fuzz(func(t *testing.T, text string) {
+		if n, err := parseSize[int64](text); err == nil && n <= 0 {
+			t.Errorf("%q became %v", text, n)
+		}
+	})
+}
+
 // No types are not the usual ones.
 func TestSettings_SysadmLatest(t *testing.T) {
 	t.Parallel()

@@ -2,7 +2,7 @@ package leaktest
 
 import (
 	"context"
-	"slices"
+	"sort"
 	"sync"
 	"testing"
 	"time"
@@ -54,6 +54,7 @@ type event struct {
 	dataset   *string
 	recipient *string
 	name      string
+	unordered bool // its row says that it has no place among the changes
 }
 
 // bits are those that decide whether a user may read the event.
@@ -103,6 +104,12 @@ func (l *ledger) transact(ctx context.Context, conn *pgx.Conn, level pgx.TxIsoLe
 	if err := tx.Commit(ctx); err != nil {
 		return err
 	}
+	l.enter(c, sets)
+	return nil
+}
+
+// enter notes a transaction that has just been committed.
+func (l *ledger) enter(c *commit, sets map[bit]bool) {
 	c.heard = now()
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -110,7 +117,6 @@ func (l *ledger) transact(ctx context.Context, conn *pgx.Conn, level pgx.TxIsoLe
 	for b, on := range sets {
 		l.changes[b] = append(l.changes[b], change{c, on})
 	}
-	return nil
 }
 
 // truth is the ledger beside what the database recorded.
@@ -125,7 +131,7 @@ SELECT DISTINCT txid, (extract(epoch FROM pg_xact_commit_timestamp(txid::xid)) *
 FROM notifier.events`
 
 const readEvents = `
-SELECT id, txid, created_at, type, dataset_id, recipient, coalesce(principal, '')
+SELECT id, txid, created_at, type, dataset_id, recipient, coalesce(principal, ''), rings IS FALSE
 FROM notifier.events
 WHERE control IS NULL`
 
@@ -151,7 +157,7 @@ func readTruth(t *testing.T, conn *pgx.Conn, l *ledger) *truth {
 		t.Fatal(err)
 	}
 	var e event
-	_, err = pgx.ForEachRow(rows, []any{&e.id, &txid, &e.created, &e.eventType, &e.dataset, &e.recipient, &e.name}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&e.id, &txid, &e.created, &e.eventType, &e.dataset, &e.recipient, &e.name, &e.unordered}, func() error {
 		one := e
 		if one.commit = l.commits[txid]; one.commit != nil { // not a mark of the test
 			r.events[one.id], r.byName[one.name] = &one, &one
@@ -175,8 +181,8 @@ func readTruth(t *testing.T, conn *pgx.Conn, l *ledger) *truth {
 // the changes that certainly came later.
 func (r *truth) at(b bit, e *event) (on, certain bool, later []change) {
 	changes := r.changes[b]
-	before := 0
-	for before < len(changes) && (changes[before].txid == e.txid || changes[before].before(e.commit)) {
+	before := sort.Search(len(changes), func(i int) bool { return !changes[i].before(e.commit) })
+	if before < len(changes) && changes[before].txid == e.txid {
 		before++
 	}
 	later = changes[before:]
@@ -186,27 +192,34 @@ func (r *truth) at(b bit, e *event) (on, certain bool, later []change) {
 	return before > 0 && changes[before-1].on, true, later
 }
 
-// forbidden returns the bit that was certainly off when the event was committed,
-// and the change that set it again, if any.
-func (r *truth) forbidden(user string, e *event) (b bit, back *change, yes bool) {
+// forbidden returns a bit that was certainly off when the event was committed.
+func (r *truth) forbidden(user string, e *event) (b bit, yes bool) {
 	for _, b := range e.bits(user) {
-		if on, certain, later := r.at(b, e); certain && !on {
-			if len(later) > 0 {
-				return b, &later[0], true
-			}
-			return b, nil, true
+		if on, certain, _ := r.at(b, e); certain && !on {
+			return b, true
 		}
 	}
-	return "", nil, false
+	return "", false
 }
 
 // readable reports whether the user could certainly read the event from its
 // commit to a moment, without a break.
 func (r *truth) readable(user string, e *event, until moment) bool {
-	return !slices.ContainsFunc(e.bits(user), func(b bit) bool {
+	for _, b := range e.bits(user) {
 		on, certain, later := r.at(b, e)
-		return !certain || !on || slices.ContainsFunc(later, func(c change) bool { return !c.on && c.stamp <= until })
-	})
+		if !certain || !on {
+			return false
+		}
+		for _, c := range later {
+			if c.stamp > until {
+				break
+			}
+			if !c.on {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // wantedBy reports whether an event is for a user and a filter.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sort"
 	"strings"
 	"testing"
 
@@ -13,53 +14,74 @@ import (
 
 // where says how an instance came by an event.
 type where struct {
-	done     moment // the event's page was published
-	to       notifier.Position
-	controls []*notifier.Event // of its batch
-	next     []*notifier.Event // of some batches after it
+	done moment // the event's page was published
+	*batch
 }
 
 // batch is some pages.
 type batch struct {
 	pages    []page
 	controls []*notifier.Event
+	next     []*batch // some that followed
 }
 
-func (i *instance) batches() []batch {
-	var all []batch
-	var current batch
+func (i *instance) batches() []*batch {
+	var all []*batch
+	current := &batch{}
 	for _, p := range i.published() {
 		current.pages = append(current.pages, p)
 		current.controls = append(current.controls, p.Controls...)
 		if p.Last {
-			all, current = append(all, current), batch{}
+			all, current = append(all, current), &batch{}
 		}
+	}
+	for n, b := range all {
+		b.next = all[n+1 : min(n+4, len(all))]
 	}
 	return all
 }
 
-// places finds for each event where it was.
-func (i *instance) places() map[int64]where {
-	all := map[int64]where{}
-	batches := i.batches()
-	for n, b := range batches {
-		var next []*notifier.Event
-		for _, later := range batches[n+1 : min(n+4, len(batches))] {
-			next = append(next, later.controls...)
-		}
+// placed is an event and how an instance came by it.
+type placed struct {
+	id int64
+	where
+}
+
+// places finds for each event where it was, in the order in which it was there.
+func (i *instance) places() (inOrder []placed, byID map[int64]where) {
+	byID = map[int64]where{}
+	for _, b := range i.batches() {
 		for _, p := range b.pages {
+			at := where{moment(p.done.UnixMicro()), b}
 			for _, e := range p.Events {
-				all[e.ID] = where{moment(p.done.UnixMicro()), p.To, b.controls, next}
+				inOrder = append(inOrder, placed{e.ID, at})
+				byID[e.ID] = at
 			}
 		}
 	}
-	return all
+	return inOrder, byID
 }
 
 // control is a change of access as the log tells it.
 type control struct {
 	*notifier.Event
-	seen notifier.Position
+	seen  notifier.Position
+	vague bool // it says nothing of what it saw
+}
+
+func newControl(e *notifier.Event) control {
+	var said struct{ Snapshot string }
+	if err := json.Unmarshal(e.Payload, &said); err != nil {
+		panic(err)
+	}
+	if said.Snapshot == "" {
+		return control{Event: e, vague: true}
+	}
+	seen, err := notifier.ParsePosition(said.Snapshot)
+	if err != nil {
+		panic(err)
+	}
+	return control{Event: e, seen: seen}
 }
 
 func (c control) grants() bool { return c.Control != notifier.ControlAccessRevoked }
@@ -73,32 +95,26 @@ func about(controls []*notifier.Event, user string, e *event) []control {
 			c.DatasetID != nil && (e.dataset == nil || *c.DatasetID != *e.dataset) {
 			continue
 		}
-		var said struct{ Snapshot string }
-		if err := json.Unmarshal(c.Payload, &said); err != nil {
-			panic(err)
-		}
-		seen, err := notifier.ParsePosition(said.Snapshot)
-		if err != nil {
-			panic(err)
-		}
-		all = append(all, control{c, seen})
+		all = append(all, newControl(c))
 	}
 	return all
 }
 
-// What an oracle can find. Of the order of commits the log knows what the
-// changes' snapshots tell, so two things are not the hub's to decide: an event
-// that is committed between a grant's look at the others and its own commit
-// counts as later; and one that a vague grant saw, while nobody knows what was
-// before, is withheld.
+// What an oracle can find. Two things are withheld although the user could read
+// them, because what the hub knows leaves open whether that was so: what is read
+// together with a change that could not be given a place among the events, or
+// has none itself; and what came before a change that may have given access, of
+// whose absence or presence before nobody had asked.
 const (
 	leak        = "leak"
-	windowLeak  = "event of the moment between a grant's snapshot and its commit"
+	misorder    = "change and event in the wrong order"
 	replayLeak  = "leak by replay"
 	miss        = "miss"
-	doubt       = "withheld in doubt"
+	noOrder     = "withheld, for want of an order"
+	unknown     = "withheld, not known whether it was readable before a change"
 	replayMiss  = "miss of replay"
 	duplicate   = "duplicate"
+	ordered     = "pairs of a change and an event in their order"
 	deliveries  = "delivered live"
 	overSockets = "delivered over sockets"
 	withheld    = "withheld"
@@ -109,22 +125,32 @@ const (
 type judge struct {
 	*truth
 	places   map[*instance]map[int64]where
+	inOrder  map[*instance][]placed
+	created  []*event // in the order of their times
 	findings map[string][]string
 	totals   map[string]int
 }
 
 func newJudge(r *truth, instances ...*instance) *judge {
-	j := &judge{truth: r, places: map[*instance]map[int64]where{}, findings: map[string][]string{}, totals: map[string]int{}}
-	for _, i := range instances {
-		j.places[i] = i.places()
+	j := &judge{
+		truth: r, places: map[*instance]map[int64]where{}, inOrder: map[*instance][]placed{},
+		findings: map[string][]string{}, totals: map[string]int{},
 	}
+	for _, i := range instances {
+		j.inOrder[i], j.places[i] = i.places()
+	}
+	j.created = slices.SortedFunc(maps.Values(r.events), func(a, b *event) int { return a.created.Compare(b.created) })
 	return j
 }
 
 // find notes what was found about a user's event.
 func (j *judge) find(kind, user string, e *event, at where, more string) {
 	var said []string
-	for _, c := range about(at.controls, user, e) {
+	var controls []*notifier.Event
+	if at.batch != nil {
+		controls = at.controls
+	}
+	for _, c := range about(controls, user, e) {
 		said = append(said, fmt.Sprintf("%s by %d as of %v", c.Control, c.TxID, c.seen))
 	}
 	for _, b := range e.bits(user) {
@@ -155,18 +181,22 @@ func (j *judge) visit(v *visit) {
 		}
 		j.leak(v.instance, v.user, e)
 	}
-	for id, at := range j.places[v.instance] {
-		e := j.events[id]
-		if e == nil || live[id] > 0 || !e.wantedBy(v.user, v.filter) || e.stamp < v.from || at.done > v.until {
+	inOrder := j.inOrder[v.instance]
+	first := sort.Search(len(inOrder), func(i int) bool { return inOrder[i].done >= v.from })
+	for _, at := range inOrder[first:] {
+		e := j.events[at.id]
+		if at.done > v.until {
+			break
+		}
+		if e == nil || live[at.id] > 0 || !e.wantedBy(v.user, v.filter) || e.stamp < v.from {
 			continue
 		}
-		switch {
-		case !j.readable(v.user, e, at.done):
+		if !j.readable(v.user, e, at.done) {
 			j.totals[withheld]++
-		case j.doubtful(v.user, e, at):
-			j.find(doubt, v.user, e, at, "")
-		default:
-			j.find(miss, v.user, e, at, "")
+		} else if why, doubt := j.doubtful(v.user, e, at.where); doubt {
+			j.find(why, v.user, e, at.where, "")
+		} else {
+			j.find(miss, v.user, e, at.where, "")
 		}
 	}
 	j.replayed(v, live)
@@ -185,27 +215,56 @@ func (j *judge) call(c *call) {
 // leak looks whether an event that a user got was committed while it was
 // certainly not readable.
 func (j *judge) leak(i *instance, user string, e *event) {
-	b, back, yes := j.forbidden(user, e)
-	if !yes {
-		return
+	if b, yes := j.forbidden(user, e); yes {
+		j.find(leak, user, e, j.places[i][e.id], string(b)+" was off")
 	}
-	at := j.places[i][e.id]
-	kind := leak
-	if back != nil && slices.ContainsFunc(about(at.controls, user, e), func(c control) bool {
-		return c.TxID == back.txid && c.grants() && !c.seen.Ended(e.txid)
-	}) {
-		kind = windowLeak
-	}
-	j.find(kind, user, e, at, string(b)+" was off")
 }
 
-// doubtful reports whether a grant that certainly was not before the event, or
-// says that it was not, leaves open what was.
-func (j *judge) doubtful(user string, e *event, at where) bool {
-	return slices.ContainsFunc(about(at.controls, user, e), func(c control) bool {
-		return c.grants() && (c.seen.Ended(e.txid) || !j.commits[c.TxID].before(e.commit))
-	}) || slices.ContainsFunc(about(at.next, user, e), func(c control) bool {
-		return c.grants() && j.commits[c.TxID].stamp <= at.done
+// order checks what the changes that give access say of the events they were
+// read with against the order of commits.
+func (j *judge) order(i *instance) {
+	for _, at := range j.inOrder[i] {
+		e := j.events[at.id]
+		if e == nil || e.unordered {
+			continue
+		}
+		for _, one := range at.controls {
+			by := j.commits[one.TxID]
+			if one.TxID == e.txid || by == nil || by.stamp == 0 || one.Control == notifier.ControlAccessRevoked || !strings.HasPrefix(string(one.Control), "access_") {
+				continue
+			}
+			c := newControl(one)
+			if c.vague {
+				continue
+			}
+			j.totals[ordered]++
+			if e.before(by) && !c.seen.Ended(e.txid) || by.before(e.commit) && c.seen.Ended(e.txid) {
+				j.find(misorder, "", e, at.where, fmt.Sprintf("seen %t in that of %s by %d at %d to %d as of %v",
+					c.seen.Ended(e.txid), c.Control, c.TxID, by.stamp, by.heard, c.seen))
+			}
+		}
+	}
+}
+
+// doubtful reports whether a change that may have given access, and of which it
+// is not certain that it was before the event, leaves open what was: and why.
+func (j *judge) doubtful(user string, e *event, at where) (why string, yes bool) {
+	for _, c := range about(at.controls, user, e) {
+		if !c.grants() || c.TxID == e.txid {
+			continue
+		}
+		if c.vague || e.unordered {
+			return noOrder, true
+		}
+		if c.seen.Ended(e.txid) || !j.commits[c.TxID].before(e.commit) {
+			why, yes = unknown, true
+		}
+	}
+	return why, yes || slices.ContainsFunc(at.next, func(later *batch) bool {
+		return slices.ContainsFunc(about(later.controls, user, e), func(c control) bool {
+			why = unknown
+			return c.grants() && j.commits[c.TxID].stamp <= at.done
+		})
 	})
 }
 
@@ -230,9 +289,13 @@ func (j *judge) replayed(v *visit, live map[int64]int) {
 	if v.replayUntil == 0 {
 		return
 	}
-	for id, e := range j.events {
+	first := sort.Search(len(j.created), func(i int) bool { return !j.created[i].created.Before(v.filter.Since) })
+	for _, e := range j.created[first:] {
 		covered := v.point.Covers(&notifier.Event{ID: e.id, TxID: e.txid})
-		if !covered || !e.wantedBy(v.user, v.filter) || shown[id] || live[id] > 0 {
+		if e.created.UnixMicro() > int64(v.replayUntil) {
+			break
+		}
+		if !covered || !e.wantedBy(v.user, v.filter) || shown[e.id] || live[e.id] > 0 {
 			continue
 		}
 		during := &event{commit: &commit{stamp: v.before, heard: v.replayFrom}, eventType: e.eventType, dataset: e.dataset}
@@ -249,9 +312,10 @@ func (j *judge) lostBefore(v *visit, e *event) bool {
 		changes := j.changes[b]
 		last := -1
 		for i, c := range changes {
-			if c.stamp <= v.replayUntil {
-				last = i
+			if c.stamp > v.replayUntil {
+				break
 			}
+			last = i
 		}
 		return last >= 0 && !changes[last].on && changes[last].heard < v.before
 	})
@@ -262,15 +326,15 @@ func (j *judge) report(t *testing.T) {
 	t.Helper()
 	for kind, all := range j.findings {
 		say := t.Errorf
-		if kind == doubt || kind == windowLeak {
+		if kind == noOrder || kind == unknown {
 			say = t.Logf
 		}
 		slices.Sort(all)
 		say("%d times %s, first\n\t%s", len(all), kind, all[0])
 	}
-	for _, what := range []string{deliveries, overSockets, withheld, replays} {
+	for _, what := range []string{deliveries, overSockets, withheld, replays, ordered} {
 		if j.totals[what] == 0 {
-			t.Errorf("nothing was %s: nothing is shown", what)
+			t.Errorf("no %s: nothing is shown", what)
 		}
 	}
 	for _, counts := range []map[string]int{j.totals, j.counts} {

@@ -67,10 +67,16 @@ func (b *bench) stall() (resume func()) {
 // inFlight waits until a statement of that name waits in the policy.
 func (b *bench) inFlight(name string) {
 	b.t.Helper()
-	dbtest.Eventually(b.t, name+" is in flight", func() bool {
+	b.stalled("-- name: " + name)
+}
+
+// stalled waits until a statement that begins so waits in the stall.
+func (b *bench) stalled(query string) {
+	b.t.Helper()
+	dbtest.Eventually(b.t, query+" is in flight", func() bool {
 		return scalar[bool](b.t, b.lock, `SELECT EXISTS (
 			SELECT FROM pg_stat_activity
-			WHERE datname = current_database() AND wait_event = 'advisory' AND query LIKE $1)`, "-- name: "+name+"%")
+			WHERE datname = current_database() AND wait_event = 'advisory' AND query LIKE $1)`, query+"%")
 	})
 }
 
@@ -287,7 +293,7 @@ func (g *gate) wait(notifier.Page) {
 
 // inOneBatch has everything that do commits read in one batch, and returns that
 // batch.
-func (b *bench) inOneBatch(g *gate, do func()) batch {
+func (b *bench) inOneBatch(g *gate, do func()) *batch {
 	b.t.Helper()
 	g.mu.Lock()
 	g.closed = true
@@ -305,7 +311,7 @@ func (b *bench) inOneBatch(g *gate, do func()) batch {
 }
 
 // wantChanges checks that a batch was what the test is about.
-func (b *bench) wantChanges(of batch, events, changes int) {
+func (b *bench) wantChanges(of *batch, events, changes int) {
 	b.t.Helper()
 	count := 0
 	for _, p := range of.pages {

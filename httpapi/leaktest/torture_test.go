@@ -71,6 +71,9 @@ func TestTorture_NoLeak(t *testing.T) {
 		i.passed(t, admin)
 	}
 	j := newJudge(readTruth(t, admin, l), instances...)
+	for _, i := range instances {
+		j.order(i)
+	}
 	for _, v := range residents {
 		v.until = now()
 		j.visit(v)

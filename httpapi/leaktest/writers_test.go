@@ -84,8 +84,8 @@ func loiter(ctx context.Context, tx pgx.Tx, most float64) error {
 	return err
 }
 
-// publish inserts a random event, or one of a dataset.
-func (w *writers) publish(ctx context.Context, tx pgx.Tx, dataset string) error {
+// random returns the values of a random event, or of one of a dataset.
+func (w *writers) random(dataset string) []any {
 	var of, to *string
 	if dataset == "" && rand.IntN(8) > 0 {
 		dataset = someDataset()
@@ -101,19 +101,64 @@ func (w *writers) publish(ctx context.Context, tx pgx.Tx, dataset string) error 
 	if of != nil && to == nil && rand.IntN(3) == 0 {
 		eventType, key = "datasetUpdate", *of
 	}
-	name := fmt.Sprintf("e%d", w.named.Add(1))
-	_, err := tx.Exec(ctx, `
-		INSERT INTO notifier.events (type, key, dataset_id, recipient, principal, payload)
-		VALUES ($1, $2, $3, $4, $5, to_json($5::text))`, eventType, key, of, to, name)
+	return []any{eventType, key, of, to, fmt.Sprintf("e%d", w.named.Add(1))}
+}
+
+const insertEvent = `
+	INSERT INTO notifier.events (type, key, dataset_id, recipient, principal, payload)
+	VALUES ($1, $2, $3, $4, $5, to_json($5::text))`
+
+// publish inserts a random event, or one of a dataset.
+func (w *writers) publish(ctx context.Context, tx pgx.Tx, dataset string) error {
+	_, err := tx.Exec(ctx, insertEvent, w.random(dataset)...)
 	return err
 }
+
+// publishAtOnce does it with a single statement, which may go on for a while.
+func (w *writers) publishAtOnce(ctx context.Context, conn *pgx.Conn) error {
+	pause := 0.0
+	if rand.IntN(5) == 0 {
+		pause = rand.Float64() * 0.03
+	}
+	c := &commit{}
+	err := conn.QueryRow(ctx, `WITH event AS (`+insertEvent+` RETURNING txid)
+		SELECT txid FROM event WHERE pg_sleep($6) IS NOT NULL`, append(w.random(""), pause)...).Scan(&c.txid)
+	if err == nil {
+		w.enter(c, nil)
+	}
+	return err
+}
+
+// sometimes has a transaction do something that decides about its place in the
+// order of commits.
+func sometimes(ctx context.Context, tx pgx.Tx, what string) error {
+	if rand.IntN(20) > 0 {
+		return nil
+	}
+	_, err := tx.Exec(ctx, what)
+	return err
+}
+
+const (
+	doorbellOff = `SET LOCAL notifier.doorbell = off`
+	immediate   = `SET CONSTRAINTS ALL IMMEDIATE`
+)
 
 var errChangedMind = errors.New("rolled back on purpose")
 
 // publishAll publishes, some of it slowly.
 func (w *writers) publishAll(ctx context.Context, conn *pgx.Conn) error {
 	for !w.stopped() {
+		if rand.IntN(3) == 0 {
+			if err := w.publishAtOnce(ctx, conn); err != nil {
+				return err
+			}
+			continue
+		}
 		err := w.transact(ctx, conn, pgx.ReadCommitted, func(tx pgx.Tx) (map[bit]bool, error) {
+			if err := sometimes(ctx, tx, doorbellOff); err != nil {
+				return nil, err
+			}
 			for range 1 + rand.IntN(3) {
 				if err := w.publish(ctx, tx, ""); err != nil {
 					return nil, err
@@ -151,11 +196,16 @@ func (w *writers) changeOnce(ctx context.Context, conn *pgx.Conn, mine []string)
 	w.whole.RLock()
 	defer w.whole.RUnlock()
 	level := pgx.ReadCommitted
-	if rand.IntN(10) == 0 {
+	if rand.IntN(5) == 0 {
 		level = pgx.RepeatableRead
 	}
 	var sets map[bit]bool
 	err := w.transact(ctx, conn, level, func(tx pgx.Tx) (map[bit]bool, error) {
+		for _, what := range []string{immediate, doorbellOff} {
+			if err := sometimes(ctx, tx, what); err != nil {
+				return nil, err
+			}
+		}
 		changing := &changing{tx: tx, writers: w, sets: map[bit]bool{}}
 		for range 1 + max(0, rand.IntN(5)-2) {
 			if err := changing.something(ctx, mine[rand.IntN(len(mine))]); err != nil {
@@ -163,6 +213,9 @@ func (w *writers) changeOnce(ctx context.Context, conn *pgx.Conn, mine []string)
 			}
 		}
 		sets = changing.net()
+		if err := sometimes(ctx, tx, immediate); err != nil {
+			return nil, err
+		}
 		if rand.IntN(4) == 0 {
 			return sets, loiter(ctx, tx, 0.01)
 		}
