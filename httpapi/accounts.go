@@ -132,7 +132,7 @@ func (s *Server) verifySession(ctx context.Context, token string) (caller, error
 		if !s.config.Anonymous {
 			return caller{}, errBadToken
 		}
-		return s.stranger()
+		return s.whoever(session.User)
 	}
 	account, found, err := s.config.Store.UserCredentials(ctx, session.User)
 	switch {

@@ -63,7 +63,7 @@ func (c *serverConfig) defineReading(s *settings) {
 		})
 	define(s, "poll-interval", "duration", "auto", "how often to read although nobody rang; auto: 5s, or 250ms with --listen=off",
 		&c.db.PollInterval, parseInterval)
-	define(s, "max-conns", "number", "16", "connections to the database, besides the one that listens", &c.db.MaxConns, parseCount)
+	define(s, "max-conns", "number", "16", "connections to the database, besides the up to five that serve live delivery", &c.db.MaxConns, parseCount)
 }
 
 func (c *serverConfig) defineLimits(s *settings) {
