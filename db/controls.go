@@ -72,7 +72,7 @@ func (d *DB) readControls(ctx context.Context, conn *pgx.Conn, first, past []uin
 func (d *DB) AccessChanges(ctx context.Context, since notifier.Position) ([]*notifier.Event, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	conn, err := d.pool.Acquire(ctx)
+	conn, err := d.live.Acquire(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("read control events: %w", err)
 	}

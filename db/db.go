@@ -26,7 +26,7 @@ type Config struct {
 	// MaxPayload is the size in bytes up to which payload and original are
 	// delivered; a larger one goes out as null. 0: 1 MiB.
 	MaxPayload int
-	// MaxConns bounds the pool. 0: 16.
+	// MaxConns bounds the pool. 0: 16. Up to five more serve live delivery.
 	MaxConns int
 	// Logger is where the feed and retention report. nil: nowhere.
 	Logger *slog.Logger
@@ -74,6 +74,7 @@ func (c Config) withDefaults() (Config, error) {
 type DB struct {
 	config Config
 	pool   *pgxpool.Pool
+	live   *pgxpool.Pool // for what the delivery to everybody waits for: no client's command or replay gets in its way
 	listen *pgx.ConnConfig
 	state  atomic.Pointer[feedState]
 }
@@ -111,9 +112,19 @@ func Open(ctx context.Context, c Config) (*DB, error) {
 		d.pool.Close()
 		return nil, fmt.Errorf("connect to database: %w", err)
 	}
+	live := pool.Copy()
+	live.MaxConns = liveConns
+	if d.live, err = pgxpool.NewWithConfig(ctx, live); err != nil {
+		d.pool.Close()
+		return nil, fmt.Errorf("open pool: %w", err)
+	}
 	d.state.Store(&feedState{problem: errNotStarted})
 	return d, nil
 }
+
+// liveConns bounds the second pool: one question at a time is what a page of
+// events waits for, and replays ask some, too.
+const liveConns = 4
 
 // connectTimeout bounds connecting, if the URL does not: a host may accept a
 // connection and never answer.
@@ -127,8 +138,11 @@ func nameApplication(c *pgx.ConnConfig, name string) {
 	}
 }
 
-// Close closes the pool; it waits for connections in use.
-func (d *DB) Close() { d.pool.Close() }
+// Close closes the pools; it waits for connections in use.
+func (d *DB) Close() {
+	d.pool.Close()
+	d.live.Close()
+}
 
 // OldestServer returns the newest migration that a server must know to work with
 // the database's schema, which must be there.

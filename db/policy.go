@@ -147,7 +147,7 @@ func (d *DB) answer(ctx context.Context, sql string, questions []notifier.Questi
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	var text string
-	if err := d.pool.QueryRow(ctx, sql, users, types, datasets).Scan(&answers, &text); err != nil {
+	if err := d.live.QueryRow(ctx, sql, users, types, datasets).Scan(&answers, &text); err != nil {
 		return nil, at, fmt.Errorf("ask the policy: %w", err)
 	}
 	if len(answers) != len(questions) {

@@ -73,7 +73,7 @@ type inbox struct {
 }
 
 // Revoke never happens: there is no policy.
-func (*inbox) Revoke(*notifier.Subscription, notifier.Loss) {}
+func (*inbox) Revoke([]*notifier.Subscription, notifier.Loss) {}
 
 func (i *inbox) Queue(frame []byte, events int) {
 	i.mu.Lock()

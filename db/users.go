@@ -48,7 +48,7 @@ func (d *DB) AccountGenerations(ctx context.Context, users []string) (generation
 	var found []string
 	var values []int64
 	var text string
-	err = d.pool.QueryRow(ctx, `-- name: account_generations
+	err = d.live.QueryRow(ctx, `-- name: account_generations
 		SELECT coalesce(array_agg(user_id), '{}'), coalesce(array_agg(generation), '{}'), pg_current_snapshot()::text
 		FROM notifier.users
 		WHERE user_id = ANY ($1)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"example.com/notifier/httpapi/auth"
+	"example.com/notifier/httpapi/proxies"
 	"example.com/notifier/notifier"
 )
 
@@ -32,29 +33,28 @@ var (
 
 // peer is where a client is, as far as that matters to a password.
 type peer struct {
-	address   netip.Addr // zero: not known
-	encrypted bool
+	address netip.Addr // zero: not known
+	private bool       // nobody can read on the way what the client sends
 }
 
-// peerOf returns where a request comes from.
+// peerOf returns where a request comes from. What comes from this host is
+// private, unless a trusted proxy here says where it really comes from.
 func peerOf(r *http.Request) peer {
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {
 		host = r.RemoteAddr
 	}
 	address, _ := netip.ParseAddr(host) // zero if it is no IP address
-	return peer{address: address.Unmap(), encrypted: r.TLS != nil}
+	address = address.Unmap()
+	encrypted, told := proxies.Encrypted(r)
+	return peer{address: address, private: encrypted || address.IsLoopback() && !told}
 }
-
-// private reports whether nobody can read on the way what the client sends. A
-// proxy on this host is trusted to have asked for TLS itself.
-func (p peer) private() bool { return p.encrypted || p.address.IsLoopback() }
 
 // logIn returns who a user is whose password is right: with the roles that the
 // account has, for as long as it stays as it is. It fails with errBadLogin, an
 // [auth.ThrottledError], errPlainPassword or errUnavailable.
 func (s *Server) logIn(ctx context.Context, user, password string, from peer) (caller, error) {
-	if !from.private() && !s.config.PlainPasswords {
+	if !from.private && !s.config.PlainPasswords {
 		s.config.Logger.Warn("login refused", "reason", "plain HTTP", "remote", from.address)
 		return caller{}, errPlainPassword
 	}
@@ -132,7 +132,7 @@ func (s *Server) verifySession(ctx context.Context, token string) (caller, error
 		if !s.config.Anonymous {
 			return caller{}, errBadToken
 		}
-		return s.stranger()
+		return s.whoever(session.User)
 	}
 	account, found, err := s.config.Store.UserCredentials(ctx, session.User)
 	switch {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"example.com/notifier/httpapi/auth"
+	"example.com/notifier/httpapi/proxies"
 	"example.com/notifier/notifier"
 )
 
@@ -85,6 +86,11 @@ type Config struct {
 	// as it subscribes; default: life-preserver and system-state; empty and not
 	// nil: none.
 	SysadmLatest []string
+
+	// Proxies are those that are believed when they say where a client is;
+	// default: none. Their connections may use the PROXY protocol if the
+	// listener is theirs too, see [proxies.Trusted.Listener].
+	Proxies proxies.Trusted
 
 	// MaxBody bounds the body of a push, in bytes; default 16 MiB.
 	MaxBody int64

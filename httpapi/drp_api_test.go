@@ -101,7 +101,8 @@ func TestDRP_Credentials(t *testing.T) {
 	}
 }
 
-// Without tokens everybody is let in, but a credential that is shown is checked.
+// Without tokens everybody is let in, but a token that is shown is checked.
+// drpcli can't do without a name and a password: any will do.
 func TestDRP_Anonymously(t *testing.T) {
 	t.Parallel()
 	d := newDirectory("alice")
@@ -113,13 +114,23 @@ func TestDRP_Anonymously(t *testing.T) {
 		t.Errorf("post: %d", status)
 	}
 	c.expect(opText, `{"Time":"2026-01-02T03:04:05Z","Type":"a","Action":"","Key":"","Principal":"user:anonymous","Object":null,"Original":null}`)
-	for _, header := range []string{bearer("x"), "Authorization: Basic eDp5"} {
+	for _, header := range []string{bearer("x"), basicAuth("a\x00", "b"), basicAuth("\xff", "b")} {
 		if answer := s.drpUpgrade(drpPath, header); answer.StatusCode != 403 {
 			t.Errorf("%s: %d", header, answer.StatusCode)
 		}
 	}
 	if answer := s.drpUpgrade(drpPath, "Origin: https://elsewhere.example"); answer.StatusCode != 403 {
 		t.Errorf("a foreign page: %d", answer.StatusCode)
+	}
+	first := s.fetches("rocketskates", "", basicAuth("rocketskates", "whatever"))
+	longer := s.fetches("rocketskates", "?ttl=7200", bearer(first))
+	for _, header := range []string{bearer(longer), basicAuth("rocketskates", "anything")} {
+		other := &drpClient{s.dial(drpPath, header)}
+		other.do("register", "b.*.*")
+		if status, _, text := s.request("POST", eventsPath, `{"Type":"b","Time":"2026-01-02T03:04:05Z"}`, asJSON, header); status != 204 {
+			t.Errorf("post: %d %s", status, text)
+		}
+		other.expect(opText, `{"Time":"2026-01-02T03:04:05Z","Type":"b","Action":"","Key":"","Principal":"user:rocketskates","Object":null,"Original":null}`)
 	}
 	_, header, _ := s.request("GET", "/api/v3/info", "")
 	if got := header.Get("Access-Control-Allow-Origin"); got != "" {

@@ -57,10 +57,14 @@ func (s *Server) drpCaller(r *http.Request) (caller, error) {
 	if r.Header.Get("Authorization") == "" {
 		credential = credential.SplitPassword()
 	}
-	if credential.ByPassword {
+	switch {
+	case credential.ByPassword && s.config.Anonymous:
+		return s.whoever(credential.User)
+	case credential.ByPassword:
 		return s.logIn(r.Context(), credential.User, credential.Password, peerOf(r))
+	default:
+		return s.verify(r.Context(), credential.Token)
 	}
-	return s.verify(r.Context(), credential.Token)
 }
 
 // mustExist lets only users through whom the policy knows.

@@ -44,8 +44,10 @@ func (s *Server) drpToken(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) newDRPToken(r *http.Request, who caller) (string, error) {
-	// Escaped, a name may hold what parts a path.
-	name, err := url.PathUnescape(chi.URLParam(r, "name"))
+	name, err := chi.URLParam(r, "name"), error(nil)
+	if r.URL.RawPath != "" { // then the name is as it came: escaped, it may hold what parts a path
+		name, err = url.PathUnescape(name)
+	}
 	if err != nil || name != who.User { // nobody learns who else there is
 		return "", &refusal{http.StatusNotFound, "no such user, or not the one who asks"}
 	}

@@ -40,9 +40,9 @@ func (s *system) fetches(user, query, authorization string) string {
 // socket; or the password everywhere.
 func TestDRP_TokenForAPassword(t *testing.T) {
 	t.Parallel()
-	d := newDirectory("alice:b", "alice", "ünï/cöde")
+	d := newDirectory("alice:b", "alice", "ünï/cöde", "100%", "a%41", "a/%41")
 	s := drpSystem(t, d)
-	for _, user := range []string{"alice", "ünï/cöde"} {
+	for _, user := range []string{"alice", "ünï/cöde", "100%", "a%41", "a/%41"} {
 		d.setAccount(user, account(t, "publisher"))
 		first := s.fetches(user, "", basicAuth(user, rightPassword))
 		second := s.fetches(user, "?ttl=7200", bearer(first))

@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"example.com/notifier/db/dbtest"
+	"example.com/notifier/httpapi"
+	"example.com/notifier/httpapi/proxies"
 )
 
 // visitor makes requests from an address of its own.
@@ -116,4 +118,41 @@ func TestGuessing_KeepsNobodyOut(t *testing.T) {
 	end()
 	attack.Wait()
 	t.Logf("%d guesses, of which %d were not looked at, and %d bad tokens", guesses.Load(), refused.Load(), junk.Load())
+}
+
+// Behind a trusted proxy, guesses count for the client it names, and a password
+// is taken if the proxy says that it came encrypted.
+func TestGuessing_BehindAProxy(t *testing.T) {
+	t.Parallel()
+	trusted, err := proxies.Parse([]string{"127.0.0.1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := newDirectory("alice")
+	d.setAccount("alice", account(t))
+	s := setup(t, guarded(t, d, bySecret()), func(c *httpapi.Config) { c.Proxies = trusted })
+	logIn := func(from, proto, password string) int {
+		v := s.visitor("127.0.0.1")
+		defer v.client.CloseIdleConnections()
+		return v.get(t.Context(), "/api/v3/users/alice/token", func(r *http.Request) {
+			r.SetBasicAuth("alice", password)
+			r.Header.Set("X-Forwarded-For", from)
+			r.Header.Set("X-Forwarded-Proto", proto)
+		})
+	}
+	last := 0
+	for range 10 {
+		last = logIn("192.0.2.1", "https", "guess")
+	}
+	if last != http.StatusTooManyRequests {
+		t.Errorf("the tenth guess is answered by %d", last)
+	}
+	for from, want := range map[string]int{"192.0.2.1": http.StatusTooManyRequests, "192.0.2.2": http.StatusOK} {
+		if got := logIn(from, "https", rightPassword); got != want {
+			t.Errorf("the right password from %s is answered by %d, want %d", from, got, want)
+		}
+	}
+	if got := logIn("192.0.2.3", "http", rightPassword); got != http.StatusForbidden {
+		t.Errorf("the right password over plain HTTP is answered by %d", got)
+	}
 }

@@ -10,6 +10,11 @@ import (
 // of 4 KiB; here, a few calls deep, 2 KiB are enough. So it waits here until a
 // message begins, and has that read and seen to on a stack that is given back.
 
+// pongsAtOnce is how many pongs are taken in before it is looked whether the time
+// for reading is over, which is how a connection is ended: a client may send
+// them without a pause.
+const pongsAtOnce = 64
+
 // pongMax is the size of the longest pong: header, mask, and 125 bytes.
 const pongMax = 2 + 4 + 125
 
@@ -21,31 +26,41 @@ func (w *wire) awaitMessage() error {
 	if raw == nil || len(w.early) > 0 || w.buffered.Buffered() > 0 {
 		return nil
 	}
-	err := raw.Read(w.heard)
-	if err != nil {
-		w.readErr = err
+	for {
+		var again bool
+		err := raw.Read(func(fd uintptr) bool { // fails once the deadline has passed
+			var ready bool
+			ready, again = w.heard(fd)
+			return ready
+		})
+		if err != nil {
+			w.readErr = err
+		}
+		if err != nil || !again {
+			return err
+		}
 	}
-	return err
 }
 
-// heard looks at what has arrived, without waiting. False means: nothing but
-// pongs, wait for more.
-func (w *wire) heard(fd uintptr) bool {
+// heard looks at what has arrived, without waiting. Not ready means: nothing but
+// pongs, wait for more; again: so far nothing but pongs, and there may be more.
+func (w *wire) heard(fd uintptr) (ready, again bool) {
 	var begin [pongMax]byte
-	for {
+	for range pongsAtOnce {
 		n, err := peekFD(fd, begin[:])
 		if errors.Is(err, syscall.EAGAIN) {
-			return false
+			return false, false
 		}
 		size := pongSize(begin[:max(n, 0)])
 		if size == 0 {
-			return true // a message, or an end or error that reading will meet again
+			return true, false // a message, or an end or error that reading will meet again
 		}
 		if n, err := readFD(fd, begin[:size]); n != size || err != nil {
-			return true // not to be expected
+			return true, false // not to be expected
 		}
 		w.conn.socket.gave.Add(1)
 	}
+	return true, true
 }
 
 // pongSize returns the size of the pong that some bytes begin with, 0 if they

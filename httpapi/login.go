@@ -6,16 +6,19 @@ import (
 	"time"
 
 	"example.com/notifier/httpapi/auth"
+	"example.com/notifier/notifier"
 )
 
 // logIn puts whom a command's credential names in the place of whoever the
 // connection was for. Whatever becomes of it, that one is logged out; what was
-// subscribed to goes on only for the same user with the same rights.
+// subscribed to goes on only for the same user with the same rights, by the same
+// account or a token of others as before: else the requests of the one would
+// keep alive what rests on the other, and nothing would end it.
 func (c *conn) logIn(cmd command) (result, error) {
 	before := c.caller
 	c.caller = caller{}
 	who, got, err := c.enter(cmd)
-	if err != nil || who.User != before.User || who.Roles != before.Roles {
+	if err != nil || who.User != before.User || who.Roles != before.Roles || !sameAccount(who.account, before.account) {
 		c.logOut()
 	}
 	if err != nil {
@@ -24,6 +27,10 @@ func (c *conn) logIn(cmd command) (result, error) {
 	c.caller = who
 	c.renew(who)
 	return got, nil
+}
+
+func sameAccount(a, b *notifier.Account) bool {
+	return a == b || a != nil && b != nil && *a == *b
 }
 
 // enter returns whose credential a command shows, and with what the client may
@@ -60,6 +67,7 @@ func (c *conn) enter(cmd command) (who caller, got result, err error) {
 }
 
 // logOut forgets for whom the connection is, and all that it has subscribed to.
+// What still waits was for that one: who logs in next must not get it.
 func (c *conn) logOut() {
 	c.caller = caller{}
 	c.stopLeases()
@@ -67,6 +75,7 @@ func (c *conn) logOut() {
 	all := c.takeLocked(func(*subscription) bool { return true })
 	c.mu.Unlock()
 	c.unsubscribe(all)
+	c.socket.outbox.Discard()
 }
 
 // slide has what the connection is logged in to last from this request on,

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"example.com/notifier/notifier"
 )
@@ -13,6 +14,27 @@ type newestOwed struct {
 	sub    *subscription
 	filter notifier.Filter
 	until  notifier.Point
+}
+
+// holdFor holds events back while these are subscribed to. Before a newest event,
+// which goes ahead of them, what already waits is let out: it may be older events
+// of the same type. It comes to an end, as the client takes it or is given up.
+func (c *conn) holdFor(wants []want) (release func(), err error) {
+	if !slices.ContainsFunc(wants, func(w want) bool { return w.latest }) {
+		return c.hold(), nil
+	}
+	ctx, done := c.whileOpen()
+	defer done()
+	for {
+		if c.socket.outbox.WaitEmpty(ctx) != nil {
+			return nil, notifier.ErrGone
+		}
+		release = c.hold()
+		if waiting, _ := c.socket.outbox.Waiting(); waiting == 0 {
+			return release, nil
+		}
+		release() // some came in this moment
+	}
 }
 
 // sendNewest sends the newest event of each that the viewer may read. Each waits

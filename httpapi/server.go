@@ -38,7 +38,7 @@ func New(c Config) (*Server, error) {
 		places:      newPlaces(complete.MaxReplays),
 		pushing:     newBudget(complete.MaxPushing),
 	}
-	s.handler = s.routes(guard)
+	s.handler = complete.Proxies.Handler(s.routes(guard))
 	return s, nil
 }
 

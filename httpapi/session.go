@@ -13,8 +13,6 @@ type subscription struct {
 	*notifier.Subscription
 	of     standing // on whose token it rests
 	weight int      // what it takes of Config.MaxSubscriptions
-	// account is what that user has logged in to; nil: a token of others.
-	account *notifier.Account
 }
 
 // receive does what a message asks for, and answers it before the next is read.
@@ -134,10 +132,14 @@ func (c *conn) withdraw(cmd command, who caller) error {
 }
 
 // subscribe joins the hub if the policy allows it. If access changes between
-// the policy's answer and the joining, it is asked again.
+// the policy's answer and the joining, it is asked again; if it then refuses,
+// what was held back in the first try must go on all the same.
 func (c *conn) subscribe(cmd command, who caller) (begin func(), err error) {
 	for range maxPermitTries {
-		begin, err = c.trySubscribe(cmd, who)
+		next, err := c.trySubscribe(cmd, who)
+		if next != nil {
+			begin = next
+		}
 		if !errors.Is(err, notifier.ErrStalePermit) {
 			return begin, err
 		}
@@ -170,7 +172,9 @@ func (c *conn) trySubscribe(cmd command, who caller) (begin func(), err error) {
 		return nil, errTooMuch
 	}
 	c.join(cmd.user)
-	begin = c.hold()
+	if begin, err = c.holdFor(cmd.wants); err != nil {
+		return begin, err
+	}
 	viewer := notifier.Viewer{User: user, Admin: who.unrestricted()}
 	var newest []newestOwed
 	for _, w := range cmd.wants {
@@ -179,7 +183,7 @@ func (c *conn) trySubscribe(cmd command, who caller) (begin func(), err error) {
 		if err != nil {
 			return begin, err
 		}
-		sub := &subscription{joined, who.standing(), w.weigh(user), who.account}
+		sub := &subscription{joined, who.standing(), w.weigh(user)}
 		if lost, ok := c.record(w.name, sub); !ok {
 			return begin, lost
 		}
@@ -239,38 +243,45 @@ func (c *conn) record(name string, sub *subscription) (lost error, ok bool) {
 	return nil, true
 }
 
-// Revoke tells the client that a subscription has ended. With an account, all
-// end that rest on it: the client is told once, as when a token expires.
-func (c *conn) Revoke(ended *notifier.Subscription, lost notifier.Loss) {
+// Revoke tells the client, once, that subscriptions have ended.
+func (c *conn) Revoke(ended []*notifier.Subscription, lost notifier.Loss) {
 	why := errRevoked
 	if lost == notifier.LostAccount {
 		why = errExpired
 	}
 	c.mu.Lock()
-	sub := c.forgetLocked(ended, why)
-	var others []*subscription
-	if sub != nil && lost == notifier.LostAccount {
-		others = c.takeLocked(func(other *subscription) bool { return other.account != nil && *other.account == *sub.account })
-	}
+	recorded := c.forgetLocked(ended, why)
 	c.mu.Unlock()
-	c.unsubscribe(others)
-	if sub != nil {
+	if recorded {
 		c.tellLoss(why)
 	}
 }
 
-// forgetLocked drops a subscription that the hub has ended and returns it. If it
-// is not recorded yet, which happens at once, record will see why.
-func (c *conn) forgetLocked(ended *notifier.Subscription, why error) *subscription {
-	found := c.takeLocked(func(sub *subscription) bool { return sub.Subscription == ended })
-	if len(found) > 0 {
-		return found[0]
+// forgetLocked drops subscriptions that the hub has ended, and reports whether
+// any was recorded. Of one that is not yet, which happens at once, record will
+// see why.
+func (c *conn) forgetLocked(ended []*notifier.Subscription, why error) (recorded bool) {
+	gone := make(map[*notifier.Subscription]bool, len(ended)) // whether it was recorded
+	for _, sub := range ended {
+		gone[sub] = false
 	}
-	if c.revoked == nil {
-		c.revoked = make(map[*notifier.Subscription]error, 1)
+	taken := c.takeLocked(func(sub *subscription) bool {
+		_, is := gone[sub.Subscription]
+		return is
+	})
+	for _, sub := range taken {
+		gone[sub.Subscription] = true
 	}
-	c.revoked[ended] = why
-	return nil
+	for sub, known := range gone {
+		if known {
+			continue
+		}
+		if c.revoked == nil {
+			c.revoked = make(map[*notifier.Subscription]error, 1)
+		}
+		c.revoked[sub] = why
+	}
+	return len(taken) > 0
 }
 
 // takeLocked removes the subscriptions that are chosen from those recorded.

@@ -115,6 +115,22 @@ func TestSysadm_NewestEvent(t *testing.T) {
 	c.quiet()
 }
 
+// The newest event must not overtake those that already wait for the client.
+func TestSysadm_NewestEventAfterThoseThatWait(t *testing.T) {
+	t.Parallel()
+	d := newDirectory(sysadmUser)
+	c := sysadmSystem(t, d, smallBuffers).sysadm(sysadmUser)
+	c.subscribe("system-state")
+	events, messages := bulky("system-state")
+	d.publish(t, events...)
+	c.text(`{"args":"system-state","id":"s","name":"subscribe","namespace":"events"}`)
+	for _, message := range append(messages, messages[len(messages)-1]) {
+		c.expect(opText, message)
+	}
+	c.expect(opText, `{"args":{"subscribe":"system-state"},"id":"s","name":"response","namespace":"events"}`)
+	c.quiet()
+}
+
 // It is the newest that the user may read, by today's policy; an admin sees all.
 func TestSysadm_NewestEventOneMayRead(t *testing.T) {
 	t.Parallel()

@@ -75,6 +75,7 @@ func TestSysadm_Expiry(t *testing.T) {
 		<-time.After(time.Second)
 		synctest.Wait()
 		d.publish(t, ofType("dispatcher", "2"))
+		synctest.Wait() // an answer would overtake an event
 		c.quiet()
 		c.ask(`{"namespace":"events","name":"subscribe","id":"a","args":"dispatcher"}`, fmt.Sprintf(sysadmUnauthorized, "a"))
 		shown := token(t, sysadmUser, time.Hour, nil)
@@ -108,6 +109,7 @@ func TestSysadm_SessionSlides(t *testing.T) {
 		<-time.After(time.Second)
 		synctest.Wait()
 		d.publish(t, ofType("dispatcher", "3"))
+		synctest.Wait() // an answer would overtake an event
 		c.quiet()
 		c.ask(`{"namespace":"rpc","name":"query","id":"a"}`, fmt.Sprintf(sysadmUnauthorized, "a"))
 		c.logsIn(sysadmUser, rightPassword)

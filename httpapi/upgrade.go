@@ -79,12 +79,18 @@ func (c *conn) attach(s net.Conn, early []byte) {
 	c.socket.outbox.Limits = c.server.config.Outbox
 }
 
-// plainSocket returns what lies below TLS.
+// plainSocket returns what lies below TLS and the PROXY protocol.
 func plainSocket(s net.Conn) net.Conn {
-	if wrapped, ok := s.(interface{ NetConn() net.Conn }); ok {
-		return wrapped.NetConn()
+	for {
+		switch wrapped := s.(type) {
+		case interface{ NetConn() net.Conn }:
+			s = wrapped.NetConn()
+		case interface{ Raw() net.Conn }:
+			s = wrapped.Raw()
+		default:
+			return s
+		}
 	}
-	return s
 }
 
 // hijacker hands the WebSocket library a wire, and small buffers in place of

@@ -209,11 +209,14 @@ func TestUp_SessionSettingsOfTheRoleDoNotMatter(t *testing.T) {
 		`CREATE FUNCTION check_timeout() RETURNS event_trigger LANGUAGE plpgsql AS $$
 		BEGIN
 			ASSERT current_setting('statement_timeout') = '0', 'a long migration would be cut off';
+			ASSERT tg_tag <> 'CREATE INDEX' OR position('CONCURRENTLY' IN current_query()) = 0
+				OR current_setting('lock_timeout') = '0', 'an index must wait for the transactions there are';
 		END $$`,
 		"CREATE EVENT TRIGGER check_timeout ON ddl_command_start EXECUTE FUNCTION check_timeout()")
 	name := scalar[string](t, conn, "SELECT quote_ident(current_database())")
 	for _, setting := range []string{
 		"statement_timeout = '1min'",
+		"lock_timeout = '1min'",
 		"search_path = nowhere",
 		"timezone = 'Pacific/Auckland'",
 		"default_transaction_isolation = 'serializable'",

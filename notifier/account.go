@@ -94,8 +94,6 @@ func (h *Hub) recheckAccounts(ctx context.Context, shaken []*Subscription) error
 		}
 	}
 	h.mu.Unlock()
-	for _, sub := range lost {
-		sub.subscriber.receiver.Revoke(sub, LostAccount)
-	}
+	revoke(lost, LostAccount)
 	return nil
 }

@@ -107,8 +107,6 @@ func (h *Hub) recheck(ctx context.Context, doubtful []*Subscription, to Position
 		}
 	}
 	h.mu.Unlock()
-	for _, sub := range lost {
-		sub.subscriber.receiver.Revoke(sub, LostAccess)
-	}
+	revoke(lost, LostAccess)
 	return nil
 }

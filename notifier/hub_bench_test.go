@@ -12,9 +12,9 @@ type sink struct {
 	frames [][]byte
 }
 
-func (s *sink) Queue(frame []byte, events int)               { s.outbox.Queue(frame, events) }
-func (s *sink) End(notifier.Ending)                          {}
-func (s *sink) Revoke(*notifier.Subscription, notifier.Loss) {}
+func (s *sink) Queue(frame []byte, events int)                 { s.outbox.Queue(frame, events) }
+func (s *sink) End(notifier.Ending)                            {}
+func (s *sink) Revoke([]*notifier.Subscription, notifier.Loss) {}
 
 func (s *sink) Flush() {
 	if !s.outbox.Acquire() {

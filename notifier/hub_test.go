@@ -34,14 +34,16 @@ func (r *recorder) Flush() {
 	r.flushes++
 }
 
-func (r *recorder) Revoke(_ *notifier.Subscription, lost notifier.Loss) {
+func (r *recorder) Revoke(ended []*notifier.Subscription, lost notifier.Loss) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	word := "revoked"
 	if lost == notifier.LostAccount {
-		r.frames = append(r.frames, "logged out")
-		return
+		word = "logged out"
 	}
-	r.frames = append(r.frames, "revoked")
+	for range ended {
+		r.frames = append(r.frames, word)
+	}
 }
 
 func (r *recorder) End(reason notifier.Ending) {

@@ -23,9 +23,10 @@ type Receiver interface {
 	Flush()
 	// End closes the connection for that reason, after what is queued.
 	End(reason Ending)
-	// Revoke tells the client, if its protocol has words for that, that the
-	// subscription has ended because of that loss.
-	Revoke(sub *Subscription, lost Loss)
+	// Revoke tells the client, if its protocol has words for that, that these
+	// subscriptions have ended because of that loss: all of them at once, as
+	// there may be thousands.
+	Revoke(ended []*Subscription, lost Loss)
 }
 
 // Loss is what a subscription has ended for.
@@ -36,6 +37,17 @@ const (
 	LostAccess  Loss = iota // the viewer may not read any more what the permit is about
 	LostAccount             // the account that the client logged in to is not what it was
 )
+
+// revoke tells the subscribers of their losses. It is called without the lock.
+func revoke(lost []*Subscription, why Loss) {
+	bySubscriber := make(map[*Subscriber][]*Subscription)
+	for _, sub := range lost {
+		bySubscriber[sub.subscriber] = append(bySubscriber[sub.subscriber], sub)
+	}
+	for s, ended := range bySubscriber {
+		s.receiver.Revoke(ended, why)
+	}
+}
 
 // Subscriber is one client as the hub sees it: a user, the form its events
 // take, and where they go.

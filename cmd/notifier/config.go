@@ -11,6 +11,7 @@ import (
 
 	"example.com/notifier/db"
 	"example.com/notifier/httpapi"
+	"example.com/notifier/httpapi/proxies"
 )
 
 // serverConfig is what serve and dev have in common.
@@ -38,6 +39,8 @@ func (c *serverConfig) define(s *settings, address string) {
 	define(s, "drain", "duration", "10s", "time over which connections are closed when the server stops", &c.http.Drain, parseDuration)
 	define(s, "access-max-age", "duration", "1m", "how long an answer of the policy functions is used, if nobody says that access has changed",
 		&c.accessMaxAge, parseDuration)
+	define(s, "trusted-proxies", "list", "", "addresses and networks of proxies that are believed when they say where a client is (X-Forwarded-For, PROXY protocol)",
+		&c.http.Proxies, parseProxies)
 	define(s, "sysadm-types", "list", "", "types of events for sysadm's clients besides dispatcher, life-preserver and system-state; *: any",
 		&c.http.SysadmTypes, parseList)
 	define(s, "sysadm-latest", "list", "life-preserver,system-state", "types whose newest event sysadm's clients get when they subscribe, or none",
@@ -60,7 +63,7 @@ func (c *serverConfig) defineReading(s *settings) {
 		})
 	define(s, "poll-interval", "duration", "auto", "how often to read although nobody rang; auto: 5s, or 250ms with --listen=off",
 		&c.db.PollInterval, parseInterval)
-	define(s, "max-conns", "number", "16", "connections to the database, besides the one that listens", &c.db.MaxConns, parseCount)
+	define(s, "max-conns", "number", "16", "connections to the database, besides the up to five that serve live delivery", &c.db.MaxConns, parseCount)
 }
 
 func (c *serverConfig) defineLimits(s *settings) {
@@ -142,6 +145,12 @@ func parseOrigins(text string) ([]string, error) { return parseEach(text, httpap
 
 // parseHosts reads a list of host names, with or without a port.
 func parseHosts(text string) ([]string, error) { return parseEach(text, httpapi.CheckHost) }
+
+// parseProxies reads a list of addresses and networks.
+func parseProxies(text string) (proxies.Trusted, error) {
+	list, _ := parseList(text)
+	return proxies.Parse(list)
+}
 
 // parseEach reads a list and reports all in it that is wrong.
 func parseEach(text string, check func(string) error) ([]string, error) {

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"example.com/notifier/httpapi/certificate"
+	"example.com/notifier/httpapi/proxies"
 )
 
 // tlsPrefix marks the addresses where TLS is spoken.
@@ -77,13 +78,15 @@ type listener struct {
 	secure bool
 }
 
-// listen takes an address.
-func listen(ctx context.Context, address string, source *certificate.Source) (listener, error) {
+// listen takes an address. Trusted proxies may say there who their client is,
+// also before TLS begins.
+func listen(ctx context.Context, address string, source *certificate.Source, trusted proxies.Trusted) (listener, error) {
 	plain, secure := strings.CutPrefix(address, tlsPrefix)
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", plain)
 	if err != nil {
 		return listener{}, fmt.Errorf("listen on %q: %w", address, err)
 	}
+	l = trusted.Listener(l)
 	if secure {
 		l = tls.NewListener(l, source.TLS())
 	}

@@ -81,7 +81,7 @@ func openServer(ctx context.Context, c serverConfig, logger *slog.Logger) (_ *se
 	}
 	for _, address := range c.addresses {
 		var l listener
-		if l, err = listen(ctx, address, s.certificate); err != nil {
+		if l, err = listen(ctx, address, s.certificate, c.http.Proxies); err != nil {
 			return nil, err
 		}
 		s.listeners = append(s.listeners, l)

@@ -136,7 +136,7 @@ func (b *inbox) End(reason notifier.Ending) {
 	b.ended = reason
 }
 
-func (b *inbox) Revoke(*notifier.Subscription, notifier.Loss) {
+func (b *inbox) Revoke([]*notifier.Subscription, notifier.Loss) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.revoked = true
