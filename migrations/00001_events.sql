@@ -170,8 +170,10 @@ COMMENT ON FUNCTION notifier.ring() IS 'Wakes the readers at the end of a transa
 -- silent; a WHEN condition that calls a function for the same costs 18,000 more. PostgreSQL 15, a prepared INSERT in a
 -- single-user backend under valgrind --tool=callgrind, 2026-11-22.)
 -- A transaction that is a single statement is about to end: it takes its two locks here, and if it may be silent, that
--- is all. (If it takes long after all, the reader sees its tail, and looks again and again.) In any other, later
--- statements have a later time than the transaction; that one, and whoever must ring, has the trigger do it.
+-- is all. (If it takes long after all, the reader sees its tail, and looks again and again.) It is told by the time: of a
+-- prepared statement, Bind and Execute come 3 to 14 microseconds apart (32 writers on 2 processors), while a client that
+-- says BEGIN first takes 24 at least. Where that guess is wrong, nothing is but the cost. Any other transaction, and
+-- whoever must ring, has the trigger do it.
 -- The first row that needs the trigger says so for the rest of the transaction, so that a bulk insert queues one row
 -- and not all. A savepoint that is rolled back undoes that along with the row.
 -- Where the doorbell is off, the transaction must not hold the tail (it may be prepared, and stay for long) and has no
@@ -183,7 +185,7 @@ ALTER TABLE notifier.events ALTER COLUMN rings SET DEFAULT
         WHEN 'off' THEN CASE WHEN pg_catalog.pg_try_advisory_xact_lock_shared(1853059945, 4) THEN NULL ELSE false END
         WHEN 'queued' THEN NULL
         ELSE CASE WHEN CASE
-            WHEN pg_catalog.statement_timestamp() > pg_catalog.transaction_timestamp() THEN true
+            WHEN pg_catalog.statement_timestamp() > pg_catalog.transaction_timestamp() + interval '20 microseconds' THEN true
             WHEN pg_catalog.pg_try_advisory_xact_lock_shared(1853059945, 1)
             THEN pg_catalog.pg_try_advisory_xact_lock(1853059946,
                 pg_catalog.date_part('milliseconds', pg_catalog.clock_timestamp())::pg_catalog.int4 / 50)

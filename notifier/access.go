@@ -38,6 +38,9 @@ type Permit struct {
 type AccessConfig struct {
 	Policy Policy        // nil: everybody may read everything
 	MaxAge time.Duration // how long a verdict is used; 0: 60 s
+	// MaxVerdicts bounds the verdicts kept of all users together, of about 250
+	// bytes each, between two pages; 0: 1,048,576.
+	MaxVerdicts int
 	// Changes returns the control events that were committed after a position.
 	// The policy answers as of now, which may be after the batch that is being
 	// published: what it owes to a change that is not read yet must not be
@@ -63,6 +66,8 @@ const defaultVerdictAge = 60 * time.Second
 // maxVerdicts bounds the verdicts kept of one user; an application with more
 // datasets per user than that asks more often.
 const maxVerdicts = 4096
+
+const defaultMaxVerdicts = 1 << 20
 
 // reader is a user with subscribers here, and what is known of its access.
 type reader struct {
@@ -132,6 +137,30 @@ func (v *verdicts) learn(s scope, one verdict) {
 		*v = make(verdicts)
 	}
 	(*v)[s] = one
+}
+
+// sweepLocked forgets verdicts if too many were learned since it last did: those
+// that are too old by now, or if that does not help, all. It must not be called
+// between a question and the use of its answer.
+func (h *Hub) sweepLocked() {
+	if h.learned <= h.access.MaxVerdicts {
+		return
+	}
+	now := time.Now()
+	stale := func(_ scope, v verdict) bool { return !now.Before(v.until) }
+	h.learned = 0
+	for _, r := range h.users {
+		maps.DeleteFunc(r.verdicts, stale)
+		maps.DeleteFunc(r.replayed, stale)
+		h.learned += len(r.verdicts) + len(r.replayed)
+	}
+	if h.learned <= h.access.MaxVerdicts/2 {
+		return
+	}
+	h.learned = 0
+	for _, r := range h.users {
+		r.verdicts, r.replayed = nil, nil
+	}
 }
 
 // pastLocked returns what was known of the access to an event before the batch's

@@ -148,6 +148,39 @@ func TestHub_VerdictsGrowOld(t *testing.T) {
 	})
 }
 
+// Of many users and datasets no more is kept than may be: first what is too old
+// goes, and then everything, to be asked again.
+func TestHub_VerdictsOfAllAreBounded(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		policy := newRules(t, "a d1", "a d2", "a d3", "b d1", "b d2", "b d3")
+		h := notifier.NewHub(notifier.AccessConfig{Policy: policy, MaxAge: time.Minute, MaxVerdicts: 4})
+		for _, user := range []string{"a", "b"} {
+			watch(t, h, notifier.Viewer{User: user}, nil)
+		}
+		id := int64(0)
+		step := func(dataset string, asked bool) {
+			t.Helper()
+			before := len(policy.asked)
+			id++
+			publish(h, in(dataset, uint64(id), id))
+			if got := len(policy.asked) > before; got != asked {
+				t.Errorf("event %d, of %s: the policy is asked: %v", id, dataset, got)
+			}
+		}
+		step("d1", true)
+		step("d2", true) // four verdicts now, all there may be
+		step("d1", false)
+		step("d3", true)
+		step("d2", true) // six were too many, and none was old
+		step("d2", false)
+		step("d1", true)
+		<-time.After(time.Minute) // fake time
+		step("d3", true)
+		step("d3", false) // six were too many, but four of them old
+	})
+}
+
 func TestHub_RevocationTakesEffectBeforeTheEventsOfItsBatch(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ name, user, dataset string }{

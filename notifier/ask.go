@@ -78,6 +78,7 @@ func (h *Hub) learnLocked(r *reader, q Question, v verdict) {
 		h.supersedeLocked(r, q.scope(), old)
 	}
 	r.verdicts.learn(q.scope(), v)
+	h.learned++
 }
 
 // recheck asks again for what a change has made doubtful: for verdicts, because

@@ -28,6 +28,7 @@ type Hub struct {
 	index       index
 	subscribers map[*Subscriber]struct{}
 	users       map[string]*reader
+	learned     int // verdicts, since they were last counted
 	// accounts are the subscriptions that rest on one, by its user.
 	accounts map[string]map[*Subscription]struct{}
 	// restarted: what happened to them before Start is not known.
@@ -49,6 +50,9 @@ type Hub struct {
 func NewHub(access AccessConfig) *Hub {
 	if access.MaxAge == 0 {
 		access.MaxAge = defaultVerdictAge
+	}
+	if access.MaxVerdicts == 0 {
+		access.MaxVerdicts = defaultMaxVerdicts
 	}
 	return &Hub{
 		access:      access,

@@ -43,6 +43,7 @@ func (h *Hub) obeyChanges(ctx context.Context, p Page) error {
 		return nil
 	}
 	h.mu.Lock()
+	h.sweepLocked()
 	var doubtful []*Subscription
 	all := changesOf(p.Controls)
 	if len(p.Controls) > 0 {

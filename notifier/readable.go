@@ -33,10 +33,12 @@ func (h *Hub) askForReplay(ctx context.Context, sub *Subscription, questions []Q
 	if !at.Includes(h.floor) || !at.Includes(sub.permit.At) {
 		return errStalePolicy
 	}
+	h.sweepLocked()
 	until := time.Now().Add(h.access.MaxAge)
 	for i, q := range questions {
 		if r := h.users[q.User]; r != nil {
 			r.replayed.learn(q.scope(), verdict{allowed: allowed[i], until: until, at: at})
+			h.learned++
 		}
 	}
 	return nil
