@@ -162,6 +162,24 @@ func TestGate_ASilentStatementShowsUntilItHasEnded(t *testing.T) {
 	}
 }
 
+// Prepared statements are how most clients write: their transaction begins with Bind, and the statement a few
+// microseconds later with Execute. That is no transaction of several statements, which would take the longer way.
+func TestGate_APreparedStatementIsSilentAtOnce(t *testing.T) {
+	t.Parallel()
+	const many = 100
+	url := dbtest.New(t)
+	hold(t, url, tailShared, gateExclusive)
+	conn := dbtest.Connect(t, url)
+	for range many {
+		if _, err := conn.Exec(t.Context(), "INSERT INTO notifier.events (type) VALUES ($1)", "a"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := scalar[int](t, conn, "SELECT count(*)::int FROM notifier.events WHERE rings IS NULL"); n < many/10 {
+		t.Errorf("%d of %d were silent at once", n, many)
+	}
+}
+
 // The reader's own look at the tail lock must not be held beyond its statement, or writers would ring for nothing.
 func TestGate_TryTailReleasesAtOnce(t *testing.T) {
 	t.Parallel()
