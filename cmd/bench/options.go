@@ -41,7 +41,7 @@ func standard() options {
 		subscribers: 1000, latencyRun: 10 * time.Second,
 		apartEvents: 500, flatEvents: 12_000,
 		idle: 10_000, settle: 150 * time.Second,
-		logins: 50,
+		logins: 10,
 	}
 }
 
@@ -56,7 +56,7 @@ func (o *options) shorten() {
 	o.flatEvents = 3000
 	o.idle = 2000
 	o.settle = 2 * time.Second
-	o.logins = 5
+	o.logins = 3
 }
 
 func parseOptions(args []string, errors io.Writer) (options, error) {
