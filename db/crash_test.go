@@ -124,7 +124,11 @@ func newGated(t *testing.T) *gated {
 func (g *gated) Publish(ctx context.Context, p notifier.Page) error {
 	select {
 	case g.arrived <- p:
-		<-g.proceed
+		select {
+		case <-g.proceed:
+		case <-ctx.Done(): // the test has failed
+			return context.Cause(ctx)
+		}
 	case <-g.proceed: // open for good
 	}
 	return g.log.Publish(ctx, p)
