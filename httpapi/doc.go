@@ -6,10 +6,11 @@
 // A request enters through the guard (who may ask at all: guard.go), finds its
 // route in one table (server.go) and is either answered at once or becomes a
 // connection. A connection is the same for every protocol (conn.go): one
-// goroutine that reads, and the outbox of the core, which is written without a
-// goroutine as long as the socket takes what there is (socket.go). What differs
+// goroutine that waits for the client (idle.go), and the outbox of the core, which
+// is written without a goroutine as long as the socket takes what there is
+// (socket.go). What differs
 // between protocols is a [codec]: what a client's message asks for, and the
-// bytes that carry events (ernius.go, airlay.go, drp.go).
+// bytes that carry events (ernius.go, airlay.go, drp.go, sysadm.go).
 //
 // Who a client is, a token says (identity.go), or a password of an account of
 // ours, or a token we gave for one (accounts.go). What rests on a token ends when

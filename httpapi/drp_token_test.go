@@ -228,6 +228,20 @@ func TestDRP_FetchedTokenRenews(t *testing.T) {
 	})
 }
 
+// Whether there is a newer token can't be known while the database is away: the
+// client is to try again, and not to think that its token was refused.
+func TestDRP_RenewalThatCannotBeKnown(t *testing.T) {
+	account(t) // its hash is not made on fake time
+	onTokensTime(t, []string{"alice"}, func(t *testing.T, s *system, p *pipes, d *directory) {
+		d.setAccount("alice", account(t))
+		c := p.dialWith(s, drpPath, bearer(s.logsIn("alice", rightPassword)))
+		d.failSessions(errors.New("the database is away"))
+		if code, reason := c.expectClose(); code != 1013 || reason != "not available now: try again" {
+			t.Errorf("closed with %d %q", code, reason)
+		}
+	})
+}
+
 // A token that is fetched at one instance renews a socket at another; a new
 // password ends it there.
 func TestDRP_EndToEnd_AtAnotherInstance(t *testing.T) {

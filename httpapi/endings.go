@@ -26,5 +26,5 @@ var closings = map[notifier.Ending]closing{
 	notifier.EndedByIdleness: {1000, "no message for too long"},
 	notifier.EndedByThrottle: {1000, "Too Many Authorization Failures - Try again later"},
 	notifier.EndedByShutdown: {1001, "shutdown"},
-	notifier.EndedByReplay:   {1013, "stored events can't be read now: try again"},
+	notifier.EndedByOutage:   {1013, "not available now: try again"},
 }

@@ -44,7 +44,7 @@ func TestClosings_EveryEndingHasOne(t *testing.T) {
 	t.Parallel()
 	for _, ending := range []notifier.Ending{
 		notifier.EndedByClient, notifier.EndedByDrop, notifier.EndedBySlowness, notifier.EndedBySilence,
-		notifier.EndedByDeadline, notifier.EndedByProtocol, notifier.EndedByShutdown, notifier.EndedByReplay,
+		notifier.EndedByDeadline, notifier.EndedByProtocol, notifier.EndedByShutdown, notifier.EndedByOutage,
 	} {
 		if closings[ending].code == 0 {
 			t.Errorf("%s has no close code", ending)

@@ -3,6 +3,8 @@ package httpapi
 import (
 	"context"
 	"time"
+
+	"example.com/notifier/notifier"
 )
 
 // lease is how long what rests on a user's tokens may go on. A connection has
@@ -82,6 +84,8 @@ func (c *conn) expire(of standing) {
 
 // prolong has the connection of an admitted client go on, if its user has got a
 // newer token meanwhile, at whatever instance: there is no message to show it in.
+// If that can't be known now, the connection ends as one that should be tried
+// again. False means that the token has expired.
 func (c *conn) prolong() bool {
 	who := c.caller
 	if who.account == nil {
@@ -92,7 +96,8 @@ func (c *conn) prolong() bool {
 	until, err := c.server.config.Store.SessionEnd(ctx, *who.account)
 	if err != nil {
 		c.server.config.Logger.Error("session could not be read", "user", who.User, "error", err)
-		return false
+		c.End(notifier.EndedByOutage)
+		return true
 	}
 	if !until.After(time.Now()) {
 		return false

@@ -60,7 +60,7 @@ func (c *conn) replay(ctx context.Context, sub *subscription, f notifier.Filter,
 		c.socket.flush()
 	case err != nil:
 		c.server.config.Logger.Warn("replay broken off", "user", c.subscriber.User(), "error", err)
-		c.End(notifier.EndedByReplay) // what is held back stays so: live after a hole would be wrong
+		c.End(notifier.EndedByOutage) // what is held back stays so: live after a hole would be wrong
 	default:
 		c.socket.outbox.Release()
 		c.socket.flush()

@@ -37,7 +37,7 @@ func (c *conn) receive(message []byte) {
 	switch {
 	case errors.Is(err, notifier.ErrGone): // dropped in this moment: End was called
 	case errors.Is(err, errUnavailable):
-		c.End(notifier.EndedByReplay)
+		c.End(notifier.EndedByOutage)
 	case err != nil && c.codec.ends(err):
 		c.End(endingOf(err))
 	}

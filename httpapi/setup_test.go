@@ -38,9 +38,10 @@ type store struct {
 	pageSize     int            // of a replay; 0: all in one page
 	looks        atomic.Int64   // how often the newest event was looked for
 
-	accountsMu sync.Mutex // apart: the hub asks while mu is held
-	accounts   map[string]notifier.Credentials
-	sessions   map[notifier.Account]time.Time
+	accountsMu    sync.Mutex // apart: the hub asks while mu is held
+	accounts      map[string]notifier.Credentials
+	sessions      map[notifier.Account]time.Time
+	sessionsFault error // of asking when they end
 }
 
 func position(xmax uint64) notifier.Position {
@@ -115,10 +116,20 @@ func (s *store) ExtendSession(_ context.Context, account notifier.Account, until
 func (s *store) SessionEnd(_ context.Context, account notifier.Account) (time.Time, error) {
 	s.accountsMu.Lock()
 	defer s.accountsMu.Unlock()
+	if s.sessionsFault != nil {
+		return time.Time{}, s.sessionsFault
+	}
 	if c := s.accounts[account.User]; c.Disabled || c.Generation != account.Generation {
 		return time.Time{}, nil
 	}
 	return s.sessions[account], nil
+}
+
+// failSessions has nobody learn when sessions end.
+func (s *store) failSessions(err error) {
+	s.accountsMu.Lock()
+	defer s.accountsMu.Unlock()
+	s.sessionsFault = err
 }
 
 // setAccount makes or changes what a user logs in to.
