@@ -212,3 +212,10 @@ func (h *Hub) Users() []string {
 	slices.Sort(users)
 	return users
 }
+
+// Beginning is where a hub begins to follow a log.
+type Beginning struct {
+	Position Position
+	History  History
+	Anchor   Anchor // of the position
+}
