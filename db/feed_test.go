@@ -22,7 +22,7 @@ type log struct {
 	pages  []notifier.Page
 }
 
-func newLog() *log { return &log{Hub: notifier.NewHub(notifier.AccessConfig{})} }
+func newLog() *log { return &log{Hub: notifier.NewHub(notifier.HubConfig{})} }
 
 func (l *log) Publish(ctx context.Context, p notifier.Page) error {
 	err := l.Hub.Publish(ctx, p) // first: who waits for an event here finds the hub past it

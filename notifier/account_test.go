@@ -42,7 +42,7 @@ func (r *register) answer(_ context.Context, users []string) (map[string]int64, 
 func withAccounts(t *testing.T, generations map[string]int64) (*notifier.Hub, *register) {
 	t.Helper()
 	r := &register{generations: generations, at: position(t, "1000:1000:")}
-	return notifier.NewHub(notifier.AccessConfig{Policy: newRules(t), Accounts: r.answer}), r
+	return notifier.NewHub(notifier.HubConfig{Access: notifier.AccessConfig{Policy: newRules(t), Accounts: r.answer}}), r
 }
 
 // logIn subscribes who is logged in to an account to all that the viewer may
