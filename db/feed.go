@@ -15,6 +15,8 @@ import (
 type Hub interface {
 	// Start says where live begins.
 	Start(b notifier.Beginning)
+	// Continue says that the log goes on in another history, with nothing lost.
+	Continue(history notifier.History)
 	// Publish takes the next page. It must not wait for clients, and fails only
 	// if the context ends.
 	Publish(ctx context.Context, p notifier.Page) error

@@ -25,6 +25,7 @@ type Hub struct {
 
 	mu          sync.Mutex
 	point       Point
+	history     History // that the point is of
 	index       index
 	subscribers map[*Subscriber]struct{}
 	users       map[string]*reader
@@ -70,6 +71,7 @@ func (h *Hub) Start(b Beginning) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.point = Point{From: b.Position, To: b.Position}
+	h.history = b.History
 	h.floor = b.Position
 	h.restarted = len(h.accounts) > 0
 	h.forgetChangesLocked()
@@ -77,6 +79,14 @@ func (h *Hub) Start(b Beginning) {
 	for _, r := range h.users {
 		r.verdicts, r.replayed = nil, nil
 	}
+}
+
+// Continue says that the log goes on in another history, with nothing lost: a
+// standby was promoted. What was published before is of both. The feed calls it.
+func (h *Hub) Continue(history History) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.history = history
 }
 
 // Point returns the place up to which the hub has published.
