@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"example.com/notifier/notifier"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
@@ -77,6 +78,9 @@ type DB struct {
 	live   *pgxpool.Pool // for what the delivery to everybody waits for: no client's command or replay gets in its way
 	listen *pgx.ConnConfig
 	state  atomic.Pointer[feedState]
+	// history is the one that the feed follows, nil before it does.
+	history  atomic.Pointer[notifier.History]
+	resuming resuming
 }
 
 // Open connects to the database. It fails if the server can't be reached, is a
@@ -140,6 +144,7 @@ func nameApplication(c *pgx.ConnConfig, name string) {
 
 // Close closes the pools; it waits for connections in use.
 func (d *DB) Close() {
+	d.resuming.working.Wait()
 	d.pool.Close()
 	d.live.Close()
 }

@@ -30,6 +30,20 @@ func PollSession(t *testing.T, d *DB) (*pgx.Conn, func() int) {
 	}
 }
 
+// WaitingToResume is how many questions wait for the next statement, and
+// ResumeStatements how many statements there have been.
+func WaitingToResume(d *DB) int {
+	d.resuming.mu.Lock()
+	defer d.resuming.mu.Unlock()
+	return len(d.resuming.waiting)
+}
+
+func ResumeStatements(d *DB) int {
+	d.resuming.mu.Lock()
+	defer d.resuming.mu.Unlock()
+	return d.resuming.asked
+}
+
 // The statements whose plans are tested, and the settings they are planned
 // under.
 const FeedSession = feedSession

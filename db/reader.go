@@ -72,23 +72,6 @@ func snapshot(ctx context.Context, conn *pgx.Conn) (notifier.Position, error) {
 	return notifier.ParsePosition(text)
 }
 
-// freshPosition returns a position before which is all that had ended by now.
-func freshPosition(ctx context.Context, conn *pgx.Conn) (notifier.Position, error) {
-	now, err := snapshot(ctx, conn)
-	if err != nil {
-		return now, err
-	}
-	var largest uint64
-	err = conn.QueryRow(ctx, `-- name: largest_txid
-		SELECT coalesce((
-			SELECT txid
-			FROM notifier.events
-			WHERE txid < $1
-			ORDER BY txid DESC
-			LIMIT 1), '0')`, now.Xmax()).Scan(&largest)
-	return now.Lowered(largest), wrap("find the newest event", err)
-}
-
 // progress is how far a reader has come. Between batches its point's From and
 // To are the same.
 type progress struct {

@@ -132,6 +132,14 @@ func (h *Hub) start(b Beginning) (cut []*Subscriber) {
 	return cut
 }
 
+// Continue says that the log goes on in another history, with nothing lost: a
+// standby was promoted. What was published before is of both. The feed calls it.
+func (h *Hub) Continue(history History) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.history, h.here = history, nil
+}
+
 // Point returns the place up to which the hub has published.
 func (h *Hub) Point() Point {
 	h.mu.Lock()

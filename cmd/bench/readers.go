@@ -76,6 +76,9 @@ func newFeed(ctx context.Context, url string, pollOnly bool) (reader, error) {
 // Start passes on where live begins.
 func (r *feedReader) Start(b notifier.Beginning) { r.hub.Start(b) }
 
+// Continue passes on which history the log goes on in.
+func (r *feedReader) Continue(history notifier.History) { r.hub.Continue(history) }
+
 // Publish counts events on their way to the hub.
 func (r *feedReader) Publish(ctx context.Context, p notifier.Page) error {
 	r.count.Add(int64(len(p.Events)))
