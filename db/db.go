@@ -77,6 +77,9 @@ type DB struct {
 	pool   *pgxpool.Pool
 	live   *pgxpool.Pool // for what the delivery to everybody waits for: no client's command or replay gets in its way
 	listen *pgx.ConnConfig
+	// reading bounds the pages that are read at once for clients that are behind:
+	// thousands of them must leave room for the others.
+	reading chan struct{}
 	state  atomic.Pointer[feedState]
 	// history is the one that the feed follows, nil before it does.
 	history  atomic.Pointer[notifier.History]
@@ -108,7 +111,7 @@ func Open(ctx context.Context, c Config) (*DB, error) {
 	if pool.ConnConfig.ConnectTimeout == 0 {
 		pool.ConnConfig.ConnectTimeout = connectTimeout
 	}
-	d := &DB{config: c, listen: listen}
+	d := &DB{config: c, listen: listen, reading: make(chan struct{}, max(1, c.MaxConns/4))}
 	if d.pool, err = pgxpool.NewWithConfig(ctx, pool); err != nil {
 		return nil, fmt.Errorf("open pool: %w", err)
 	}

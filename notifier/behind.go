@@ -126,16 +126,22 @@ func (h *Hub) isLive(s *Subscriber) bool {
 	return ok && s.behind == nil
 }
 
-// Rewind has a subscriber go back to a cursor, or stay where it is, and from there
-// on have all that its subscriptions want, also what it had, with other frames. It
-// is behind after that. It returns where it was.
-func (h *Hub) Rewind(s *Subscriber, encoder Encoder) (subs []*Subscription, here Cursor, err error) {
+// SetEncoder has the subscriber's further events encoded by another encoder. It
+// must not be behind.
+func (h *Hub) SetEncoder(s *Subscriber, encoder Encoder) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	s.encoder = encoder
+}
+
+// Halt has a live subscriber get nothing more by itself until [Hub.CatchUp], and
+// returns its subscriptions and where that is.
+func (h *Hub) Halt(s *Subscriber) (subs []*Subscription, here Cursor, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if _, ok := h.subscribers[s]; !ok {
 		return nil, here, ErrGone
 	}
-	s.encoder = encoder
 	h.holdLocked(s)
 	return append([]*Subscription{}, s.subscriptions...), *h.hereLocked(), nil
 }

@@ -113,7 +113,9 @@ func (h *Hub) start(b Beginning) (cut []*Subscriber) {
 	defer h.mu.Unlock()
 	for s := range h.subscribers {
 		s.behind = nil
-		cut = append(cut, s)
+		if h.life > 0 {
+			cut = append(cut, s)
+		}
 	}
 	h.life++
 	h.readers = 0

@@ -94,6 +94,11 @@ func (o *Outbox) WaitReplies(ctx context.Context) error {
 	return o.wait(ctx, func() bool { return o.replies.length == 0 })
 }
 
+// WaitEvents waits until every event is written.
+func (o *Outbox) WaitEvents(ctx context.Context) error {
+	return o.wait(ctx, func() bool { return o.events.length == 0 })
+}
+
 // WaitEmpty waits until everything is written.
 func (o *Outbox) WaitEmpty(ctx context.Context) error {
 	return o.wait(ctx, func() bool { return o.replies.length == 0 && o.events.length == 0 })

@@ -53,7 +53,7 @@ func openServer(ctx context.Context, c serverConfig, logger *slog.Logger) (_ *se
 	if err = c.checkWayIn(ctx, s.database); err != nil {
 		return nil, err
 	}
-	s.hub = notifier.NewHub(notifier.HubConfig{Access: notifier.AccessConfig{
+	s.hub = notifier.NewHub(notifier.HubConfig{Log: s.database, RecentBytes: c.recentBytes, Access: notifier.AccessConfig{
 		Policy:   s.database,
 		MaxAge:   c.accessMaxAge,
 		Changes:  s.database.AccessChanges,
