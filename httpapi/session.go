@@ -180,6 +180,9 @@ func (c *conn) trySubscribe(cmd command, who caller, from *resumption) (got resu
 	if err := c.reach(from); err != nil {
 		return got, err
 	}
+	if from != nil {
+		c.wantCursors()
+	}
 	release, err := c.holdFor(cmd.wants)
 	got.begin = release
 	if err != nil {
