@@ -77,6 +77,8 @@ type DB struct {
 	live   *pgxpool.Pool // for what the delivery to everybody waits for: no client's command or replay gets in its way
 	listen *pgx.ConnConfig
 	state  atomic.Pointer[feedState]
+
+	counters counters
 }
 
 // Open connects to the database. It fails if the server can't be reached, is a

@@ -60,6 +60,7 @@ func (d *DB) Feed(ctx context.Context, hub Hub) error {
 		if f.followed {
 			retry = firstRetry
 		}
+		d.counters.reconnects.Add(1)
 		d.config.Logger.Warn("log connection lost, reconnecting", "error", err, "in", retry)
 		wait(ctx, retry/2+rand.N(retry)) //nolint:gosec // jitter
 		retry = min(2*retry, lastRetry)
@@ -81,6 +82,7 @@ type feed struct {
 	hub     Hub
 	started bool
 	at      progress
+	clock   clock
 	// followed says whether the latest connection got as far as to follow the log.
 	followed bool
 }
@@ -100,7 +102,7 @@ func (f *feed) follow(ctx context.Context) error {
 	if err := f.begin(ctx, r); err != nil {
 		return err
 	}
-	bell := &bell{conn: conn, pace: newPace(f.db.config.PollInterval)}
+	bell := &bell{conn: conn, pace: newPace(f.db.config.PollInterval), counters: &f.db.counters, listens: !f.db.config.PollOnly}
 	for {
 		began := time.Now()
 		found, tailFree, err := f.read(ctx, r)
@@ -164,19 +166,24 @@ func (f *feed) begin(ctx context.Context, r *reader) error {
 func (f *feed) read(ctx context.Context, r *reader) (found int, tailFree bool, err error) {
 	publish := func(p notifier.Page) error {
 		found += len(p.Events)
+		f.db.counters.eventsRead.Add(int64(len(p.Events)))
+		p.Clock = f.clock.of
 		return f.hub.Publish(ctx, p)
 	}
 	if f.at.point.After > 0 { // the connection broke inside a batch
 		if err := r.batch(ctx, &f.at, publish); err != nil {
 			return found, false, err
 		}
+		f.clock.turn()
 	}
 	tailFree, to, err := f.pulse(ctx, r.conn)
 	if err != nil {
 		return found, false, err
 	}
 	f.at.point.To = to
-	err = r.batch(ctx, &f.at, publish)
+	if err = r.batch(ctx, &f.at, publish); err == nil {
+		f.clock.turn()
+	}
 	return found, tailFree, err
 }
 
@@ -187,12 +194,15 @@ func (f *feed) pulse(ctx context.Context, conn *pgx.Conn) (tailFree bool, to not
 	ctx, cancel := context.WithTimeout(ctx, pulseTimeout)
 	defer cancel()
 	results, err := conn.PgConn().Exec(ctx, `-- name: pulse
-		BEGIN; SELECT notifier.try_tail(); COMMIT; SELECT pg_current_snapshot()`).ReadAll()
+		BEGIN; SELECT notifier.try_tail(); COMMIT; SELECT pg_current_snapshot(), `+clockNow).ReadAll()
 	if err != nil {
 		return false, to, fmt.Errorf("take the pulse: %w", err)
 	}
 	if len(results) != 4 || len(results[1].Rows) != 1 || len(results[3].Rows) != 1 {
 		return false, to, errors.New("take the pulse: unexpected answer")
+	}
+	if err := f.clock.read(results[3].Rows[0][1]); err != nil {
+		return false, to, err
 	}
 	to, err = notifier.ParsePosition(string(results[3].Rows[0][0]))
 	return string(results[1].Rows[0][0]) == "t", to, err

@@ -15,6 +15,8 @@ type Page struct {
 	// Controls are the control events of the whole batch, on its first page:
 	// what they say of access holds before any event of the batch.
 	Controls []*Event
+	// Clock tells about when the page's transactions committed.
+	Clock Clock
 }
 
 // Hub finds for each event the subscribers it is for and who may see it, and
@@ -39,6 +41,8 @@ type Hub struct {
 	ahead   changes // that the policy knew of before they are published
 	// superseded are those of whom something is known from before the batch.
 	superseded []*reader
+
+	stats HubStats // but for what Stats adds
 
 	// Only the feeding goroutine uses these, under mu.
 	candidates []*Subscription
@@ -161,6 +165,7 @@ func (h *Hub) Subscribe(s *Subscriber, v Viewer, f Filter, permit Permit) (*Subs
 	s.keep(sub)
 	h.index.add(sub, topics)
 	h.restLocked(sub)
+	h.stats.Subscriptions++
 	return sub, h.point, nil
 }
 
@@ -176,6 +181,7 @@ func (h *Hub) unsubscribeLocked(sub *Subscription) bool {
 	if sub.place == 0 {
 		return false
 	}
+	h.stats.Subscriptions--
 	s.discard(sub)
 	h.index.remove(sub)
 	h.unrestLocked(sub)

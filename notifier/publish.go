@@ -69,6 +69,7 @@ func (h *Hub) insist(ctx context.Context, try func() error) error {
 	for pause := firstPolicyRetry; ; pause = min(2*pause, lastPolicyRetry) {
 		err := try()
 		h.access.report(err)
+		h.failed(err)
 		if err == nil {
 			return nil
 		}
@@ -182,12 +183,14 @@ func (h *Hub) matchLocked(e *Event, now time.Time) (open []Question) {
 		return open
 	}
 	var single *run // shared by all who get the event by itself
+	queued := 0
 	for _, sub := range h.candidates {
 		s := sub.subscriber
 		if s.seen == e {
 			continue
 		}
 		s.seen = e
+		queued++
 		if !s.touched {
 			s.touched = true
 			h.touched = append(h.touched, s)
@@ -205,6 +208,7 @@ func (h *Hub) matchLocked(e *Event, now time.Time) (open []Question) {
 			s.emit()
 		}
 	}
+	h.stats.Deliveries += int64(queued)
 	return nil
 }
 
