@@ -18,6 +18,7 @@ type Server struct {
 	sessions    *auth.Signer
 	places      places // of replays
 	pushing     budget
+	counters    counters
 	handler     http.Handler
 }
 
@@ -37,6 +38,7 @@ func New(c Config) (*Server, error) {
 		sessions:    sessions,
 		places:      newPlaces(complete.MaxReplays),
 		pushing:     newBudget(complete.MaxPushing),
+		counters:    newCounters(),
 	}
 	s.handler = complete.Proxies.Handler(s.routes(guard))
 	return s, nil

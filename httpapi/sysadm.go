@@ -67,6 +67,8 @@ func (*sysadm) Encode(events []*notifier.Event) []byte {
 	return sysadmFrame(args, "", e.Type, "events")
 }
 
+func (*sysadm) name() string { return "sysadm" }
+
 // binary is true: the real server takes it for text.
 func (*sysadm) binary() bool { return true }
 
