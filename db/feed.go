@@ -14,7 +14,7 @@ import (
 // Hub is what the feed brings the events to.
 type Hub interface {
 	// Start says where live begins.
-	Start(p notifier.Position)
+	Start(b notifier.Beginning)
 	// Publish takes the next page. It must not wait for clients, and fails only
 	// if the context ends.
 	Publish(ctx context.Context, p notifier.Page) error
@@ -155,7 +155,7 @@ func (f *feed) begin(ctx context.Context, r *reader) error {
 		return err
 	}
 	f.at = startAt(fresh)
-	f.hub.Start(fresh)
+	f.hub.Start(notifier.Beginning{Position: fresh})
 	f.started = true
 	return nil
 }

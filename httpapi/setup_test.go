@@ -54,7 +54,7 @@ func position(xmax uint64) notifier.Position {
 
 func newStore() *store {
 	s := &store{hub: notifier.NewHub(notifier.AccessConfig{}), xid: 100}
-	s.hub.Start(position(s.xid))
+	s.hub.Start(notifier.Beginning{Position: position(s.xid)})
 	return s
 }
 

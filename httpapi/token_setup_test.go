@@ -157,7 +157,7 @@ func newDirectory(users ...string) *directory {
 	}
 	d.store = &store{xid: 100}
 	d.hub = notifier.NewHub(notifier.AccessConfig{Policy: d, Accounts: d.AccountGenerations})
-	d.hub.Start(position(d.xid))
+	d.hub.Start(notifier.Beginning{Position: position(d.xid)})
 	return d
 }
 

@@ -39,7 +39,7 @@ func TestHub_VerdictOfALaterGrantIsNotForEarlierEvents(t *testing.T) {
 	t.Parallel()
 	policy, later := newRules(t, "a d", "b d"), &ahead{}
 	h := notifier.NewHub(notifier.AccessConfig{Policy: policy, Changes: later.changes})
-	h.Start(position(t, "10:10:"))
+	h.Start(notifier.Beginning{Position: position(t, "10:10:")})
 	a, _ := watch(t, h, notifier.Viewer{User: "a"}, nil)
 	b, _ := watch(t, h, notifier.Viewer{User: "b"}, nil)
 	grant := change(notifier.ControlAccessGranted, "a", "d", 50, "40:51:50")
@@ -63,7 +63,7 @@ func TestHub_EarlyVerdictTellsWhatWasBeforeTheNextChange(t *testing.T) {
 	t.Parallel()
 	policy, later := newRules(t, "a d"), &ahead{}
 	h := notifier.NewHub(notifier.AccessConfig{Policy: policy, Changes: later.changes})
-	h.Start(position(t, "10:10:"))
+	h.Start(notifier.Beginning{Position: position(t, "10:10:")})
 	a, _ := watch(t, h, notifier.Viewer{User: "a"}, nil)
 	grant := change(notifier.ControlAccessGranted, "a", "d", 50, "50:51:50")
 	later.controls = []*notifier.Event{grant}
@@ -82,7 +82,7 @@ func TestHub_EarlyVerdictThatIsAskedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		policy, later := newRules(t, "a d"), &ahead{}
 		h := notifier.NewHub(notifier.AccessConfig{Policy: policy, Changes: later.changes, MaxAge: time.Minute})
-		h.Start(position(t, "10:10:"))
+		h.Start(notifier.Beginning{Position: position(t, "10:10:")})
 		a, _ := watch(t, h, notifier.Viewer{User: "a"}, nil)
 		vague := change(notifier.ControlAccessChanged, "a", "", 50, "50:51:50")
 		later.controls = []*notifier.Event{vague}
@@ -101,7 +101,7 @@ func TestHub_ChangesThatThePolicyMayNotHaveSeen(t *testing.T) {
 	t.Parallel()
 	policy, later := newRules(t, "a d"), &ahead{}
 	h := notifier.NewHub(notifier.AccessConfig{Policy: policy, Changes: later.changes})
-	h.Start(position(t, "10:10:"))
+	h.Start(notifier.Beginning{Position: position(t, "10:10:")})
 	a, _ := watch(t, h, notifier.Viewer{User: "a"}, nil)
 	later.controls = []*notifier.Event{
 		change(notifier.ControlAccessGranted, "a", "d", 50, "40:51:50"),
@@ -116,7 +116,7 @@ func TestHub_TooManyLaterChangesWithholdWhatIsInDoubt(t *testing.T) {
 	t.Parallel()
 	policy, later := newRules(t, "a d", "a e"), &ahead{}
 	h := notifier.NewHub(notifier.AccessConfig{Policy: policy, Changes: later.changes})
-	h.Start(position(t, "10:10:"))
+	h.Start(notifier.Beginning{Position: position(t, "10:10:")})
 	a, _ := watch(t, h, notifier.Viewer{User: "a"}, nil)
 	publishPage(t, h, batch(t, "10:10:", "21:21:", in("d", 20, 1)))
 	later.controls = []*notifier.Event{{TxID: 1<<64 - 1, Control: notifier.ControlAccessChanged}}
@@ -129,7 +129,7 @@ func TestHub_VerdictForAReplayIsNotForLiveEvents(t *testing.T) {
 	t.Parallel()
 	policy, later := newRules(t), &ahead{}
 	h := notifier.NewHub(notifier.AccessConfig{Policy: policy, Changes: later.changes})
-	h.Start(position(t, "10:10:"))
+	h.Start(notifier.Beginning{Position: position(t, "10:10:")})
 	a, sub := watch(t, h, notifier.Viewer{User: "a"}, nil)
 	policy.set("a d", true)
 	later.controls = []*notifier.Event{change(notifier.ControlAccessGranted, "a", "d", 50, "40:51:50")}

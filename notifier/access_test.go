@@ -431,7 +431,7 @@ func TestHub_JoiningWhileThePolicyIsAsked(t *testing.T) {
 	policy := newRules(t, "a d", "b d")
 	h := guarded(policy)
 	from, until := position(t, "10:10:"), position(t, "20:20:")
-	h.Start(from)
+	h.Start(notifier.Beginning{Position: from})
 	watch(t, h, notifier.Viewer{User: "a"}, nil)
 	page := notifier.Page{From: from, To: until, Last: true, Events: []*notifier.Event{
 		{ID: 1, TxID: 12, Recipient: new(string)}, in("d", 11, 2), in("d", 13, 3),

@@ -71,7 +71,7 @@ func TestHub_EndsWhatRestsOnAnAccount(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			h, accounts := withAccounts(t, map[string]int64{"alice": 2, "bob": 7})
-			h.Start(position(t, "5:5:"))
+			h.Start(notifier.Beginning{Position: position(t, "5:5:")})
 			old := logIn(t, h, notifier.Viewer{User: "alice", Admin: true}, notifier.Account{User: "alice", Generation: 1})
 			forAnother := logIn(t, h, notifier.Viewer{User: "carol", Admin: true}, notifier.Account{User: "alice", Generation: 1})
 			renewed := logIn(t, h, notifier.Viewer{User: "alice"}, notifier.Account{User: "alice", Generation: 2})
@@ -100,7 +100,7 @@ func TestHub_EndsWhatRestsOnAnAccount(t *testing.T) {
 func TestHub_EndsWhatRestsOnNoAccountAnyMore(t *testing.T) {
 	t.Parallel()
 	h, _ := withAccounts(t, nil)
-	h.Start(position(t, "5:5:"))
+	h.Start(notifier.Beginning{Position: position(t, "5:5:")})
 	gone := logIn(t, h, notifier.Viewer{User: "alice"}, notifier.Account{User: "alice"})
 	publishPage(t, h, notifier.Page{From: position(t, "5:5:"), To: position(t, "6:6:"), Events: []*notifier.Event{
 		change(notifier.ControlAccessRevoked, "alice", "", 5, "5:5:"), {ID: 1, TxID: 5, Type: "t"},
@@ -112,7 +112,7 @@ func TestHub_EndsWhatRestsOnNoAccountAnyMore(t *testing.T) {
 func TestHub_LeavesAccountsAloneThatNothingHappenedTo(t *testing.T) {
 	t.Parallel()
 	h, accounts := withAccounts(t, nil)
-	h.Start(position(t, "5:5:"))
+	h.Start(notifier.Beginning{Position: position(t, "5:5:")})
 	r := logIn(t, h, notifier.Viewer{User: "alice"}, notifier.Account{User: "alice", Generation: 1})
 	publishPage(t, h, notifier.Page{From: position(t, "5:5:"), To: position(t, "7:7:"), Events: []*notifier.Event{
 		change(notifier.ControlAccessRevoked, "alice", "d", 5, "5:5:"),
@@ -127,9 +127,9 @@ func TestHub_LeavesAccountsAloneThatNothingHappenedTo(t *testing.T) {
 func TestHub_ChecksAccountsAfterABreak(t *testing.T) {
 	t.Parallel()
 	h, _ := withAccounts(t, map[string]int64{"alice": 2})
-	h.Start(position(t, "5:5:"))
+	h.Start(notifier.Beginning{Position: position(t, "5:5:")})
 	r := logIn(t, h, notifier.Viewer{User: "alice"}, notifier.Account{User: "alice", Generation: 1})
-	h.Start(position(t, "9:9:"))
+	h.Start(notifier.Beginning{Position: position(t, "9:9:")})
 	publishPage(t, h, notifier.Page{From: position(t, "9:9:"), To: position(t, "10:10:"), Events: []*notifier.Event{{ID: 1, TxID: 9, Type: "t"}}})
 	wantFrames(t, "alice", r, "logged out")
 }
@@ -138,7 +138,7 @@ func TestHub_ChecksAccountsAfterABreak(t *testing.T) {
 func TestHub_RefusesALoginThatMayHaveEnded(t *testing.T) {
 	t.Parallel()
 	h, _ := withAccounts(t, map[string]int64{"root": 1})
-	h.Start(position(t, "50:50:"))
+	h.Start(notifier.Beginning{Position: position(t, "50:50:")})
 	s := notifier.NewSubscriber("root", ids{}, &recorder{})
 	h.Join(s)
 	permit := notifier.Permit{Account: &notifier.Account{User: "root", Generation: 1}, At: position(t, "49:49:")}

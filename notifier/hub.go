@@ -67,14 +67,14 @@ func NewHub(access AccessConfig) *Hub {
 	}
 }
 
-// Start puts the hub at a position without delivering anything: where live
+// Start puts the hub at a beginning without delivering anything: where live
 // begins. The feed calls it before the first page, and again when the history
 // it followed has broken off; what was known of access is asked anew.
-func (h *Hub) Start(p Position) {
+func (h *Hub) Start(b Beginning) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.point = Point{From: p, To: p}
-	h.floor = p
+	h.point = Point{From: b.Position, To: b.Position}
+	h.floor = b.Position
 	h.restarted = len(h.accounts) > 0
 	h.forgetChangesLocked()
 	h.ahead = changes{}
@@ -217,4 +217,11 @@ func (h *Hub) Users() []string {
 	h.mu.Unlock()
 	slices.Sort(users)
 	return users
+}
+
+// Beginning is where a hub begins to follow a log.
+type Beginning struct {
+	Position Position
+	History  History
+	Anchor   Anchor // of the position
 }

@@ -229,7 +229,7 @@ func TestHub_SeamOfReplayAndLive(t *testing.T) {
 	t.Parallel()
 	h := notifier.NewHub(notifier.AccessConfig{})
 	from, between, after := position(t, "10:10:"), position(t, "20:30:20"), position(t, "40:40:")
-	h.Start(from)
+	h.Start(notifier.Beginning{Position: from})
 	pages := []notifier.Page{
 		{From: from, To: between, Events: []*notifier.Event{to("a", 25, 1), to("a", 11, 2)}},
 		{From: from, To: between, Events: []*notifier.Event{to("a", 29, 4)}, Last: true},

@@ -74,7 +74,7 @@ func newFeed(ctx context.Context, url string, pollOnly bool) (reader, error) {
 }
 
 // Start passes on where live begins.
-func (r *feedReader) Start(p notifier.Position) { r.hub.Start(p) }
+func (r *feedReader) Start(b notifier.Beginning) { r.hub.Start(b) }
 
 // Publish counts events on their way to the hub.
 func (r *feedReader) Publish(ctx context.Context, p notifier.Page) error {
