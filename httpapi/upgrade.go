@@ -78,6 +78,8 @@ func (c *conn) attach(s net.Conn, early []byte) {
 	c.socket.owner = c
 	c.socket.timeout = c.server.config.WriteTimeout
 	c.socket.outbox.Limits = c.server.config.Outbox
+	c.delivery.server, c.owner, c.encoder = c.server, c, c.codec
+	c.outbox, c.flush = &c.socket.outbox, c.socket.flush
 }
 
 // plainSocket returns what lies below TLS and the PROXY protocol.

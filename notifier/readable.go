@@ -14,16 +14,16 @@ func (h *Hub) Readable(ctx context.Context, sub *Subscription, events []*Event) 
 		if err != nil || len(open) == 0 {
 			return readable, err
 		}
-		err = h.askForReplay(ctx, sub, open)
+		err = h.askForReplay(ctx, sub.permit.At, open)
 		if err != nil && (!errors.Is(err, errStalePolicy) || pause > lastPolicyRetry) {
 			return nil, err
 		}
 	}
 }
 
-// askForReplay has the policy answer and keeps the answers, unless access has
-// changed again since the policy looked.
-func (h *Hub) askForReplay(ctx context.Context, sub *Subscription, questions []Question) error {
+// askForReplay has the policy answer, as of no earlier than a position, and keeps
+// the answers, unless access has changed again since the policy looked.
+func (h *Hub) askForReplay(ctx context.Context, least Position, questions []Question) error {
 	allowed, at, err := h.access.Policy.Ask(ctx, questions)
 	if err != nil {
 		return err
@@ -31,7 +31,7 @@ func (h *Hub) askForReplay(ctx context.Context, sub *Subscription, questions []Q
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.answeredLocked(questions)
-	if !at.Includes(h.floor) || !at.Includes(sub.permit.At) {
+	if !at.Includes(h.floor) || !at.Includes(least) {
 		return errStalePolicy
 	}
 	h.sweepLocked()

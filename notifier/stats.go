@@ -13,8 +13,9 @@ type HubStats struct {
 	// them and catch up from the table.
 	Readers int
 
-	// Deliveries are the events that were queued, once for each client.
-	Deliveries int64
+	// Deliveries are the live events that were queued, CaughtUp those that were
+	// handed to clients that had missed them; once for each client.
+	Deliveries, CaughtUp int64
 
 	// Checks are the looks at what is known of a user's right to an event, live
 	// or in a replay; Known are those that found a verdict. After each that did
@@ -32,7 +33,7 @@ func (h *Hub) Stats() HubStats {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	stats := h.stats
-	stats.Subscribers = len(h.subscribers)
+	stats.Subscribers, stats.Readers = len(h.subscribers), h.readers
 	return stats
 }
 

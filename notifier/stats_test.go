@@ -11,7 +11,7 @@ import (
 // and joined with others or not; subscriptions end in several ways, each once.
 func TestHub_Stats(t *testing.T) {
 	t.Parallel()
-	h := notifier.NewHub(notifier.AccessConfig{})
+	h := notifier.NewHub(notifier.HubConfig{})
 	join(h, "a", ids{}, forUser("a"), notifier.Filter{Types: []string{"t"}})
 	_, leaving := join(h, "b", ids{joins: true}, forUser("b"), forUser("b"))
 	join(h, "c", ids{}, forUser("c"))

@@ -26,6 +26,7 @@ type serverConfig struct {
 	tokens    tokenConfig
 	// accessMaxAge is how long a verdict of the policy is used.
 	accessMaxAge time.Duration
+	recentBytes  int
 }
 
 func (c *serverConfig) define(s *settings, address string) {
@@ -78,6 +79,7 @@ func (c *serverConfig) defineLimits(s *settings) {
 	define(s, "max-connections", "number", "50000", "WebSockets open at once", &h.MaxConnections, parseCount)
 	define(s, "max-subscriptions", "number", "10000", "what one WebSocket is subscribed to; each value of a list counts, and each 64 bytes",
 		&h.MaxSubscriptions, parseCount)
+	define(s, "recent-bytes", "size", "64MiB", "newest events kept in memory for clients that have missed a few", &c.recentBytes, parseSize[int])
 	define(s, "max-replays", "number", "32", "replays that read at once; others wait", &h.MaxReplays, parseCount)
 	define(s, "outbox-events", "number", "4096", "events that may wait for one client", &h.Outbox.Events, parseCount)
 	define(s, "outbox-bytes", "size", "8MiB", "their bytes", &h.Outbox.Bytes, parseSize[int])

@@ -56,13 +56,13 @@ func openServer(ctx context.Context, c serverConfig, logger *slog.Logger) (_ *se
 	if err = c.checkWayIn(ctx, s.database); err != nil {
 		return nil, err
 	}
-	s.hub = notifier.NewHub(notifier.AccessConfig{
+	s.hub = notifier.NewHub(notifier.HubConfig{Log: s.database, RecentBytes: c.recentBytes, Access: notifier.AccessConfig{
 		Policy:   s.database,
 		MaxAge:   c.accessMaxAge,
 		Changes:  s.database.AccessChanges,
 		Accounts: s.database.AccountGenerations,
 		Report:   reportPolicy(logger),
-	})
+	}})
 	if c.http.SessionKey, err = s.database.SigningKey(ctx); err != nil {
 		return nil, err
 	}

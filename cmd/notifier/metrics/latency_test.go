@@ -15,12 +15,14 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // sink is a client that takes a second to write to.
 type sink struct{}
 
-func (sink) Encode([]*notifier.Event) []byte                { return []byte("frame") }
-func (sink) Joins() bool                                    { return false }
-func (sink) Queue([]byte, int)                              {}
-func (sink) Flush()                                         { <-time.After(time.Second) } // fake time
-func (sink) End(notifier.Ending)                            {}
-func (sink) Revoke([]*notifier.Subscription, notifier.Loss) {}
+func (sink) Encode([]*notifier.Event) []byte                    { return []byte("frame") }
+func (sink) Joins() bool                                        { return false }
+func (sink) Queue([]byte, int, *notifier.Event) *notifier.Event { return nil }
+func (sink) Behind()                                            {}
+func (sink) Broken(notifier.Cursor)                             {}
+func (sink) Flush()                                             { <-time.After(time.Second) } // fake time
+func (sink) End(notifier.Ending)                                {}
+func (sink) Revoke([]*notifier.Subscription, notifier.Loss)     {}
 func position(t *testing.T, text string) notifier.Position {
 	p, err := notifier.ParsePosition(text)
 	if err != nil {
@@ -83,7 +85,7 @@ func TestTimedHub_SaysWhenTransactionsCommitted(t *testing.T) {
 				for i, e := range test.events {
 					p.Events = append(p.Events, &notifier.Event{ID: int64(i), TxID: e.txid, CreatedAt: there.Add(-e.age), Control: e.kind})
 				}
-				h := newTimedHub(notifier.NewHub(notifier.AccessConfig{}))
+				h := newTimedHub(notifier.NewHub(notifier.HubConfig{}))
 				registry := prometheus.NewRegistry()
 				registry.MustRegister(h.read, h.written)
 				h.Start(notifier.Beginning{Position: p.From})
@@ -105,7 +107,7 @@ func TestTimedHub_SaysWhenTransactionsCommitted(t *testing.T) {
 func TestTimedHub_WrittenWhenTheSocketsWere(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		h := newTimedHub(notifier.NewHub(notifier.AccessConfig{}))
+		h := newTimedHub(notifier.NewHub(notifier.HubConfig{}))
 		registry := prometheus.NewRegistry()
 		registry.MustRegister(h.read, h.written)
 		h.Start(notifier.Beginning{Position: position(t, "7:7:")})
