@@ -18,6 +18,7 @@ func (d *DB) Between(ctx context.Context, from, to notifier.Position, after int6
 		if err != nil {
 			return err
 		}
+		d.counters.replayRows.Add(int64(len(p.events)))
 		if len(p.events) > 0 {
 			if err := yield(p.events); err != nil {
 				return err

@@ -80,10 +80,12 @@ type DB struct {
 	// reading bounds the pages that are read at once for clients that are behind:
 	// thousands of them must leave room for the others.
 	reading chan struct{}
-	state  atomic.Pointer[feedState]
+	state   atomic.Pointer[feedState]
 	// history is the one that the feed follows, nil before it does.
 	history  atomic.Pointer[notifier.History]
 	resuming resuming
+
+	counters counters
 }
 
 // Open connects to the database. It fails if the server can't be reached, is a

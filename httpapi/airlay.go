@@ -209,6 +209,8 @@ func (airlay) reply(_ command, got result, err error) []byte {
 // lost has the same words as a request that is refused for the same reason.
 func (airlay) lost(err error) []byte { return airlayAnswerTo(err).frame() }
 
+func (airlay) name() string { return "airlay" }
+
 // binary is true: what it holds is read all the same.
 func (airlay) binary() bool { return true }
 

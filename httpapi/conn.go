@@ -23,9 +23,10 @@ const lingerBytes = 1 << 20
 // answer, after which run's reading fails.
 type conn struct {
 	delivery
-	server *Server
-	codec  codec
-	caller caller // who shook hands; nobody, if no token was shown
+	server  *Server
+	codec   codec
+	traffic *protocolCounters
+	caller  caller // who shook hands; nobody, if no token was shown
 	// admitted is the caller's: it need not say soon what it wants, and the
 	// connection lasts as long as what it has shown.
 	admitted bool
@@ -57,6 +58,7 @@ type conn struct {
 // run serves the connection from its first byte to its last.
 func (c *conn) run(ws *websocket.Conn) {
 	defer c.server.connections.release()
+	c.traffic.began()
 	if !c.server.connections.add(c) {
 		c.End(notifier.EndedByShutdown)
 	}
@@ -79,6 +81,7 @@ func (c *conn) run(ws *websocket.Conn) {
 	_ = c.socket.net.Close() // wakes a writer that waits
 	_ = ws.CloseNow()        // frees what the library holds
 	c.tasks.Wait()
+	c.server.counters.end(c.traffic, c.ending)
 	c.server.config.Logger.Debug("connection ended", "reason", c.ending, "remote", c.wire.RemoteAddr(), "error", err)
 }
 

@@ -119,6 +119,8 @@ func (drp) decode(message []byte) (command, error) {
 	return command{}, nil
 }
 
+func (drp) name() string { return "drp" }
+
 // binary is false: the real server ignores such messages.
 func (drp) binary() bool { return false }
 

@@ -138,6 +138,8 @@ func (ernius) decode(message []byte) (command, error) {
 	return cmd, nil
 }
 
+func (ernius) name() string { return "ernius" }
+
 // binary is true, as with the real server.
 func (ernius) binary() bool { return true }
 

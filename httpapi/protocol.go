@@ -13,6 +13,8 @@ import (
 // encoder by which the core shares frames.
 type codec interface {
 	notifier.Encoder
+	// name is what operators call the protocol.
+	name() string
 	// binary reports whether a binary message is one like any other. If not, it
 	// is ignored.
 	binary() bool

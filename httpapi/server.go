@@ -20,6 +20,7 @@ type Server struct {
 	cursors     *notifier.CursorSigner
 	places      places // of replays
 	pushing     budget
+	counters    counters
 	handler     http.Handler
 }
 
@@ -40,6 +41,7 @@ func New(c Config) (*Server, error) {
 		cursors:     notifier.NewCursorSigner(complete.SessionKey),
 		places:      newPlaces(complete.MaxReplays),
 		pushing:     newBudget(complete.MaxPushing),
+		counters:    newCounters(),
 	}
 	s.handler = complete.Proxies.Handler(s.routes(guard))
 	return s, nil

@@ -94,6 +94,8 @@ func (*sysadm) gapFrame(cursor string) []byte {
 	return sysadmMessage([]byte(`{"verdict":"gap"}`), appendString(nil, cursor), "", "cursor", "events")
 }
 
+func (*sysadm) name() string { return "sysadm" }
+
 // binary is true: the real server takes it for text.
 func (*sysadm) binary() bool { return true }
 

@@ -15,6 +15,8 @@ type Page struct {
 	// Controls are the control events of the whole batch, on its first page:
 	// what they say of access holds before any event of the batch.
 	Controls []*Event
+	// Clock tells about when the page's transactions committed.
+	Clock Clock
 }
 
 // Hub finds for each event the subscribers it is for and who may see it, and
@@ -50,6 +52,8 @@ type Hub struct {
 	ahead   changes // that the policy knew of before they are published
 	// superseded are those of whom something is known from before the batch.
 	superseded []*reader
+
+	stats HubStats // but for what Stats adds
 
 	// Only the feeding goroutine uses these, under mu.
 	candidates []*Subscription
@@ -242,6 +246,7 @@ func (h *Hub) SubscribeAll(s *Subscriber, v Viewer, permit Permit, behind bool, 
 		h.index.add(subs[i], topics[i])
 		h.restLocked(subs[i])
 	}
+	h.stats.Subscriptions += len(subs)
 	if behind {
 		h.holdLocked(s)
 	}
@@ -260,6 +265,7 @@ func (h *Hub) unsubscribeLocked(sub *Subscription) bool {
 	if sub.place == 0 {
 		return false
 	}
+	h.stats.Subscriptions--
 	s.discard(sub)
 	h.index.remove(sub)
 	h.unrestLocked(sub)

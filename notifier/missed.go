@@ -196,6 +196,7 @@ func (w *walk) lookLocked() (found []Missed, open []openQuestion, state walkStat
 		}
 		return len(found) < chunkEvents && size <= chunkBytes && looked < scanEvents
 	})
+	h.stats.CaughtUp += int64(len(found))
 	switch {
 	case len(open) == 0:
 		return found, nil, state, nil

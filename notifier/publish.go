@@ -82,6 +82,7 @@ func (h *Hub) insist(ctx context.Context, try func() error) error {
 	for pause := firstPolicyRetry; ; pause = min(2*pause, lastPolicyRetry) {
 		err := try()
 		h.access.report(err)
+		h.failed(err)
 		if err == nil {
 			return nil
 		}
@@ -217,6 +218,7 @@ func (h *Hub) matchLocked(e *Event, now time.Time) (open []Question) {
 		return open
 	}
 	var single *run // shared by all who get the event by itself
+	queued := 0
 	for _, sub := range h.candidates {
 		s := sub.subscriber
 		if s.seen == e {
@@ -229,12 +231,14 @@ func (h *Hub) matchLocked(e *Event, now time.Time) (open []Question) {
 		}
 		if s.pending != nil && s.pending.event.TxID == e.TxID {
 			s.pending = s.pending.extend(e)
+			queued++
 			continue
 		}
 		h.emitLocked(s)
 		if s.behind != nil {
 			continue // since now
 		}
+		queued++
 		if single == nil {
 			single = newRun(e)
 		}
@@ -243,6 +247,7 @@ func (h *Hub) matchLocked(e *Event, now time.Time) (open []Question) {
 			h.emitLocked(s)
 		}
 	}
+	h.stats.Deliveries += int64(queued)
 	return nil
 }
 

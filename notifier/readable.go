@@ -30,6 +30,7 @@ func (h *Hub) askForReplay(ctx context.Context, least Position, questions []Ques
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.answeredLocked(questions)
 	if !at.Includes(h.floor) || !at.Includes(least) {
 		return errStalePolicy
 	}
@@ -74,11 +75,13 @@ func (h *Hub) judgeStoredLocked(sub *Subscription, e *Event, now time.Time) (jud
 		return sure, Question{}
 	}
 	q := questionOf(sub.viewer.User, e)
+	h.stats.Checks++
 	v, ok := sub.reader.replayed[q.scope()]
-	switch {
-	case !ok || !now.Before(v.until) || !v.at.Includes(sub.permit.At):
+	if !ok || !now.Before(v.until) || !v.at.Includes(sub.permit.At) {
 		return unknown, q
-	case v.allowed:
+	}
+	h.stats.Known++
+	if v.allowed {
 		return granted, Question{}
 	}
 	return denied, Question{}

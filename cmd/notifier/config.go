@@ -18,6 +18,7 @@ import (
 type serverConfig struct {
 	logConfig
 	addresses []string
+	admin     string // where operators look; "": nowhere
 	tls       tlsConfig
 	folder    string // where a certificate for development is kept
 	db        db.Config
@@ -30,6 +31,8 @@ type serverConfig struct {
 
 func (c *serverConfig) define(s *settings, address string) {
 	define(s, "addr", "list", address, "where to listen: host:port, or tls://host:port; several with commas", &c.addresses, parseAddresses)
+	define(s, "admin-addr", "host:port", "", "where /metrics and /debug/pprof are, in plain HTTP and for whoever can reach it: "+
+		"best a loopback address, such as 127.0.0.1:9090; empty: nowhere", &c.admin, parseAdminAddress)
 	defineSwitch(s, "plain-passwords", "take passwords over plain HTTP also from other hosts, where anybody on the way can read them",
 		&c.http.PlainPasswords)
 	c.tls.define(s)
@@ -140,6 +143,17 @@ func checkAddress(address string) error {
 		return fmt.Errorf("%q: %w", address, err)
 	}
 	return nil
+}
+
+// parseAdminAddress reads one host:port, or none.
+func parseAdminAddress(text string) (string, error) {
+	if text == "" {
+		return "", nil
+	}
+	if strings.HasPrefix(text, tlsPrefix) {
+		return "", errors.New("there is no TLS: give host:port")
+	}
+	return text, checkAddress(text)
 }
 
 // parseOrigins reads a list of origins as a browser sends them.
