@@ -31,9 +31,9 @@ func exists(path string) bool {
 }
 
 // dump writes a database as SQL.
-func dump(t *testing.T, cluster *dbtest.Cluster, url string) []byte {
+func dump(t *testing.T, cluster *dbtest.Cluster, url string, options ...string) []byte {
 	t.Helper()
-	out, err := osexec.CommandContext(t.Context(), program(t, cluster, "pg_dump"), url).Output()
+	out, err := osexec.CommandContext(t.Context(), program(t, cluster, "pg_dump"), append(options, url)...).Output()
 	if err != nil {
 		t.Fatalf("pg_dump: %v", err)
 	}
@@ -235,4 +235,32 @@ func TestAdopt_InstancesAtOnce(t *testing.T) {
 	if got := fmt.Sprint(column[string](t, conn, `SELECT DISTINCT txid FROM notifier.events`)); got != "[3]" {
 		t.Errorf("the events have the transactions %s", got)
 	}
+}
+
+// The tables are replaced while an instance is connected, in one transaction: no
+// connection ends, and no statement fails.
+func TestRestore_InPlace(t *testing.T) {
+	t.Parallel()
+	cluster := dbtest.NewCluster(t)
+	conn := dbtest.Connect(t, cluster.URL(""))
+	d := open(t, db.Config{URL: cluster.URL(""), PollInterval: 20 * time.Millisecond})
+	l := follow(t, d)
+	exec(t, conn, `INSERT INTO notifier.events (key, recipient) VALUES ('dumped', 'u')`)
+	l.waitFor(t, 1)
+	old := cursorHere(t, conn)
+	text := dump(t, cluster, cluster.URL(""), "--clean")
+	exec(t, conn, `INSERT INTO notifier.events (key, recipient) VALUES ('lost', 'u')`)
+	l.waitFor(t, 2)
+	restore(t, cluster, cluster.URL(""), []byte("BEGIN;\n"), text, []byte("COMMIT;\n"))
+	dbtest.Eventually(t, "the instance notices", func() bool {
+		starts, _ := l.begun()
+		return starts == 2 && d.Ready() == nil
+	})
+	conn = dbtest.Connect(t, cluster.URL(""))
+	exec(t, conn, `INSERT INTO notifier.events (key, recipient) VALUES ('new', 'u')`)
+	l.waitFor(t, 3)
+	if got := fmt.Sprint(l.keys()); got != "[dumped lost new]" {
+		t.Errorf("came %s", got)
+	}
+	wantResumable(t, d, "from before", old, false)
 }
