@@ -16,7 +16,7 @@ func PollSession(t *testing.T, d *DB) (*pgx.Conn, func() int) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { closeConn(conn) })
-	counted := &countingHub{Hub: notifier.NewHub(notifier.AccessConfig{})}
+	counted := &countingHub{Hub: notifier.NewHub(notifier.HubConfig{})}
 	f := &feed{db: d, hub: counted}
 	r := &reader{db: d, conn: conn}
 	if err := f.begin(t.Context(), r); err != nil {

@@ -62,6 +62,7 @@ func (d *DB) Feed(ctx context.Context, hub Hub) error {
 		if f.followed {
 			retry = firstRetry
 		}
+		d.counters.reconnects.Add(1)
 		d.config.Logger.Warn("log connection lost, reconnecting", "error", err, "in", retry)
 		wait(ctx, retry/2+rand.N(retry)) //nolint:gosec // jitter
 		retry = min(2*retry, lastRetry)
@@ -88,6 +89,7 @@ type feed struct {
 	identity identity
 	checked  time.Time
 	recent   recent
+	clock    clock
 	// followed says whether the latest connection got as far as to follow the log.
 	followed bool
 }
@@ -107,7 +109,7 @@ func (f *feed) follow(ctx context.Context) error {
 	if err := f.begin(ctx, r); err != nil {
 		return err
 	}
-	bell := &bell{conn: conn, pace: newPace(f.db.config.PollInterval)}
+	bell := &bell{conn: conn, pace: newPace(f.db.config.PollInterval), counters: &f.db.counters, listens: !f.db.config.PollOnly}
 	for {
 		began := time.Now()
 		found, tailFree, err := f.read(ctx, r)
@@ -159,7 +161,7 @@ func (f *feed) begin(ctx context.Context, r *reader) error {
 	if err != nil {
 		return err
 	}
-	f.at = startAt(b.Position)
+	f.at, f.clock = startAt(b.Position), clock{}
 	f.recent = recent{}
 	f.recent.add(b.Anchor)
 	f.identity = id
@@ -211,6 +213,8 @@ func (f *feed) resume(ctx context.Context, conn *pgx.Conn, id identity) (bool, e
 func (f *feed) read(ctx context.Context, r *reader) (found int, tailFree bool, err error) {
 	publish := func(p notifier.Page) error {
 		found += len(p.Events)
+		f.db.counters.eventsRead.Add(int64(len(p.Events)))
+		p.Clock = f.clock.of
 		for _, e := range p.Events {
 			f.recent.add(notifier.AnchorOf(e))
 		}
@@ -220,19 +224,22 @@ func (f *feed) read(ctx context.Context, r *reader) (found int, tailFree bool, e
 		if err := r.batch(ctx, &f.at, publish); err != nil {
 			return found, false, err
 		}
+		f.clock.turn()
 	}
 	tailFree, to, err := f.pulse(ctx, r.conn)
 	if err != nil {
 		return found, false, err
 	}
 	f.at.point.To = to
-	err = r.batch(ctx, &f.at, publish)
+	if err = r.batch(ctx, &f.at, publish); err == nil {
+		f.clock.turn()
+	}
 	return found, tailFree, err
 }
 
 const (
 	pulseSQL = `-- name: pulse
-		BEGIN; SELECT notifier.try_tail(); COMMIT; SELECT pg_current_snapshot()`
+		BEGIN; SELECT notifier.try_tail(); COMMIT; SELECT pg_current_snapshot(), ` + clockNow
 	pulseHistorySQL = pulseSQL + `, (notifier.identity()).history`
 
 	// checkEvery is how often a pulse asks whether it is the same log still: a
@@ -268,10 +275,10 @@ func (f *feed) pulse(ctx context.Context, conn *pgx.Conn) (tailFree bool, to not
 	if check {
 		f.checked = time.Now()
 	}
-	if check && string(answer[1]) != fmt.Sprintf(`\x%x`, f.identity.history) || to.Xmax() <= f.at.largest {
+	if check && string(answer[2]) != fmt.Sprintf(`\x%x`, f.identity.history) || to.Xmax() <= f.at.largest {
 		return false, to, errOtherLog
 	}
-	return string(results[1].Rows[0][0]) == "t", to, nil
+	return string(results[1].Rows[0][0]) == "t", to, f.clock.read(answer[1])
 }
 
 // closeConn says goodbye if that can be done at once; the context of the work

@@ -24,7 +24,7 @@ type log struct {
 	went   []notifier.History // on in these
 }
 
-func newLog() *log { return &log{Hub: notifier.NewHub(notifier.AccessConfig{})} }
+func newLog() *log { return &log{Hub: notifier.NewHub(notifier.HubConfig{})} }
 
 func (l *log) Publish(ctx context.Context, p notifier.Page) error {
 	err := l.Hub.Publish(ctx, p) // first: who waits for an event here finds the hub past it

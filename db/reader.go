@@ -6,12 +6,14 @@ import (
 
 	"example.com/notifier/notifier"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // reader reads the log exactly, from position to position.
 type reader struct {
 	db   *DB
 	conn *pgx.Conn
+	pool *pgxpool.Pool // in place of the connection: each page by whichever is free
 }
 
 // spanRows selects the rows of the transactions in ranges, each by an index
@@ -60,6 +62,9 @@ LIMIT $4::int`
 // them goes through the whole batch, so they should be many: 10^8 events are
 // listed 48 times.
 const listedIDs = 1 << 21
+
+// listedForOne is the same for one client of many: 512 KiB.
+const listedForOne = 1 << 16
 
 // snapshot returns the server's present position, as it is: not lowered.
 func snapshot(ctx context.Context, conn *pgx.Conn) (notifier.Position, error) {
@@ -190,6 +195,9 @@ func (b *batchReader) query(ctx context.Context, limit int, sql string, args ...
 	if err != nil {
 		return page{}, fmt.Errorf("read events: %w", err)
 	}
+	if b.pool != nil {
+		p.large = nil // who reads for one client does not say it again
+	}
 	for _, e := range p.large {
 		b.db.reportLargePayload(e)
 	}
@@ -201,7 +209,16 @@ func (b *batchReader) query(ctx context.Context, limit int, sql string, args ...
 
 // ask runs a query with the plan that it needs.
 func (r *reader) ask(ctx context.Context, sql string, args []any, collect func(pgx.Rows) error) error {
-	if r.db.config.PollOnly {
+	switch {
+	case r.pool != nil:
+		select {
+		case r.db.reading <- struct{}{}:
+			defer func() { <-r.db.reading }()
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		return planned(ctx, r.pool, pooledPlan, sql, args, collect)
+	case r.db.config.PollOnly:
 		return planned(ctx, r.conn, pooledPlan, sql, args, collect)
 	}
 	rows, err := r.conn.Query(ctx, sql, args...)
@@ -214,10 +231,14 @@ func (r *reader) ask(ctx context.Context, sql string, args []any, collect func(p
 func (b *batchReader) list(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, listTimeout)
 	defer cancel()
-	err := b.ask(ctx, listSpan, []any{b.first, b.past, b.after, listedIDs}, func(rows pgx.Rows) (err error) {
+	limit := listedIDs
+	if b.pool != nil {
+		limit = listedForOne
+	}
+	err := b.ask(ctx, listSpan, []any{b.first, b.past, b.after, limit}, func(rows pgx.Rows) (err error) {
 		b.ids, err = pgx.AppendRows(b.ids[:0], rows, pgx.RowTo[int64])
 		return err
 	})
-	b.unlisted = len(b.ids) == listedIDs
+	b.unlisted = len(b.ids) == limit
 	return wrap("list events", err)
 }

@@ -6,6 +6,7 @@ import (
 	"net/http"
 
 	"example.com/notifier/httpapi/auth"
+	"example.com/notifier/notifier"
 	"github.com/go-chi/chi/v5"
 )
 
@@ -16,8 +17,10 @@ type Server struct {
 	connections *connections
 	logins      *auth.Logins
 	sessions    *auth.Signer
+	cursors     *notifier.CursorSigner
 	places      places // of replays
 	pushing     budget
+	counters    counters
 	handler     http.Handler
 }
 
@@ -35,8 +38,10 @@ func New(c Config) (*Server, error) {
 		connections: newConnections(complete),
 		logins:      auth.NewLogins(auth.LoginConfig{}),
 		sessions:    sessions,
+		cursors:     notifier.NewCursorSigner(complete.SessionKey),
 		places:      newPlaces(complete.MaxReplays),
 		pushing:     newBudget(complete.MaxPushing),
+		counters:    newCounters(),
 	}
 	s.handler = complete.Proxies.Handler(s.routes(guard))
 	return s, nil

@@ -68,7 +68,7 @@ func newFeed(ctx context.Context, url string, pollOnly bool) (reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &feedReader{db: d, hub: notifier.NewHub(notifier.AccessConfig{})}
+	r := &feedReader{db: d, hub: notifier.NewHub(notifier.HubConfig{})}
 	r.start(ctx, func(ctx context.Context) error { return d.Feed(ctx, r) })
 	return r, nil
 }
