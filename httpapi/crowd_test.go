@@ -206,7 +206,7 @@ func TestLimit_ConnectionsPerAddressBehindAProxy(t *testing.T) {
 	}
 }
 
-// A thousand who come at once are let in, a flood is not: it is refused before
+// Many who come at once are let in, a flood is not: it is refused before
 // tokens are looked at, and at the rate that is set there is always room again.
 func TestLimit_Connects(t *testing.T) {
 	onFakeTime(t, func(t *testing.T, s *system, p *pipes) {
@@ -226,10 +226,10 @@ func TestLimit_Connects(t *testing.T) {
 			_ = mine.Close()
 			synctest.Wait()
 		}
-		for range 1500 {
+		for range 750 {
 			connect()
 		}
-		if letIn != 1000 || refused != 500 {
+		if letIn != 500 || refused != 250 {
 			t.Errorf("at once: %d let in, %d refused", letIn, refused)
 		}
 		letIn, refused = 0, 0
@@ -237,17 +237,17 @@ func TestLimit_Connects(t *testing.T) {
 		defer ticker.Stop()
 		for range 3 {
 			<-ticker.C
-			for range 300 {
+			for range 150 {
 				connect()
 			}
 		}
-		if letIn != 600 || refused != 300 {
+		if letIn != 300 || refused != 150 {
 			t.Errorf("over three seconds: %d let in, %d refused", letIn, refused)
 		}
-		if n := s.server.Refusals()[httpapi.RefusedConnects]; n != 800 {
+		if n := s.server.Refusals()[httpapi.RefusedConnects]; n != 400 {
 			t.Errorf("%d counted", n)
 		}
-	}, func(c *httpapi.Config) { c.MaxConnects = 200 })
+	}, func(c *httpapi.Config) { c.MaxConnects = 100 })
 }
 
 // What a client is told at the door, whatever it shows.

@@ -67,6 +67,7 @@ type drpError struct {
 // refuseDRP answers in the real server's form. It repeats the path alone: the
 // query may hold a token.
 func refuseDRP(w http.ResponseWriter, r *http.Request, why *refusal) {
+	comeAgainLater(w, why.status)
 	body, err := json.Marshal(drpError{Key: r.URL.Path, Type: r.Method, Messages: []string{why.text}, Code: why.status})
 	if err != nil {
 		body = nil // it can't fail: these are texts and a number

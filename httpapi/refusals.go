@@ -170,6 +170,14 @@ func (s *Server) turnAway(w http.ResponseWriter, r *http.Request, why Refusal) {
 	refuse(w, told.status, told.text)
 }
 
+// comeAgainLater tells who is refused for now when to come again, if nothing else
+// has yet.
+func comeAgainLater(w http.ResponseWriter, status int) {
+	if status == http.StatusServiceUnavailable && w.Header().Get("Retry-After") == "" {
+		retryAfter(w, time.Second)
+	}
+}
+
 // retryAfter tells a client when to come again: after a time, or up to twice as
 // long, as those who are refused together should not come again together.
 func retryAfter(w http.ResponseWriter, least time.Duration) {
