@@ -22,6 +22,9 @@ func newRate(perSecond, atOnce int) rate {
 // take lets one happen, paid until then, and returns until when all is paid then
 // and how long that one has to wait.
 func (r rate) take(paid, now time.Duration) (after, wait time.Duration) {
+	if r.each == 0 {
+		return paid, 0 // also for who looked at the clock before somebody else and comes after
+	}
 	after = max(paid, now) + r.each
 	return after, max(0, after-now-r.ahead)
 }
