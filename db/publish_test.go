@@ -75,7 +75,11 @@ func readable(e notifier.Event) any {
 	}
 	recipient, dataset := text(e.Recipient), text(e.DatasetID)
 	payload, original := string(e.Payload), string(e.Original)
-	e.Recipient, e.DatasetID, e.Payload, e.Original = nil, nil, nil, nil
+	// A copy, as the hub has noted in the event where it was published.
+	e = notifier.Event{
+		ID: e.ID, TxID: e.TxID, CreatedAt: e.CreatedAt, Type: e.Type, Action: e.Action, Key: e.Key,
+		Principal: e.Principal, Unordered: e.Unordered, Control: e.Control,
+	}
 	return []any{e, recipient, dataset, payload, original}
 }
 
