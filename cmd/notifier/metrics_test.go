@@ -216,10 +216,9 @@ func TestMetrics_EventsReadDeliveredAndReplayed(t *testing.T) {
 	o.becomes("notifier_payloads_too_large_total", 1)
 }
 
-// A client that does not read has events wait for it, until it does.
-func TestMetrics_OutboxDepth(t *testing.T) {
-	t.Parallel()
-	o := observe(t, "--send-buffer=16KiB", "--write-timeout=10m", "--ping-interval=1h")
+// dialTight opens a WebSocket that takes little unread.
+func (o *observed) dialTight(path string, messages ...string) *websocket.Conn {
+	o.t.Helper()
 	transport := &http.Transport{DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 		socket, err := (&net.Dialer{}).DialContext(ctx, network, address)
 		if err == nil {
@@ -227,9 +226,21 @@ func TestMetrics_OutboxDepth(t *testing.T) {
 		}
 		return socket, err
 	}}
-	defer transport.CloseIdleConnections()
-	ws := o.dialBy(&http.Client{Transport: transport}, "/subscribe_to_events", `{"access_id": "u", "timestamp": 0}`)
+	o.t.Cleanup(transport.CloseIdleConnections)
+	return o.dialBy(&http.Client{Transport: transport}, path, messages...)
+}
+
+// tight are the settings with which a client that does not read soon has events
+// wait for it, and is not given up.
+var tight = []string{"--send-buffer=16KiB", "--write-timeout=10m", "--ping-interval=1h"}
+
+// A client that does not read has events wait for it, until it does.
+func TestMetrics_OutboxDepth(t *testing.T) {
+	t.Parallel()
+	o := observe(t, tight...)
+	ws := o.dialTight("/subscribe_to_events", `{"access_id": "u", "timestamp": 0}`)
 	o.becomes("notifier_subscriptions", 1)
+	o.becomes("notifier_readers", 0)
 	o.becomes("notifier_outbox_bytes", 0)
 	o.exec(`INSERT INTO notifier.events (recipient, payload)
 		SELECT 'u', to_json(repeat('x', 400000)) FROM generate_series(1, 5) UNION ALL SELECT 'u', '"last"'`)
@@ -238,6 +249,24 @@ func TestMetrics_OutboxDepth(t *testing.T) {
 	o.says(ws, "last")
 	o.becomes("notifier_outbox_events", 0)
 	o.becomes("notifier_outbox_bytes", 0)
+}
+
+// One for whom more waits than may reads from the log, until it has caught up.
+func TestMetrics_Readers(t *testing.T) {
+	t.Parallel()
+	o := observe(t, append(tight, "--outbox-bytes=64KiB")...)
+	ws := o.dialTight("/subscribe_to_events", `{"access_id": "u", "timestamp": 0}`)
+	o.becomes("notifier_subscriptions", 1)
+	o.becomes("notifier_readers", 0)
+	caughtUp := o.scrape()["notifier_events_caught_up_total"]
+	for range 20 {
+		o.exec(`INSERT INTO notifier.events (recipient, payload) VALUES ('u', to_json(repeat('x', 400000)))`)
+	}
+	o.becomes("notifier_readers", 1)
+	o.exec(`INSERT INTO notifier.events (recipient, payload) VALUES ('u', '"last"')`)
+	o.says(ws, "last")
+	o.becomes("notifier_readers", 0)
+	o.exceeds("notifier_events_caught_up_total", caughtUp)
 }
 
 func TestMetrics_Access(t *testing.T) {
