@@ -2,9 +2,7 @@ package main
 
 import (
 	"bufio"
-	"context"
 	"io"
-	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -117,12 +115,7 @@ func (o *observed) reaches(what string, so func(map[string]float64) bool) {
 // dial opens a WebSocket and says something.
 func (o *observed) dial(path string, messages ...string) *websocket.Conn {
 	o.t.Helper()
-	return o.dialBy(http.DefaultClient, path, messages...)
-}
-
-func (o *observed) dialBy(client *http.Client, path string, messages ...string) *websocket.Conn {
-	o.t.Helper()
-	ws, response, err := websocket.Dial(o.t.Context(), o.url+path, &websocket.DialOptions{HTTPClient: client})
+	ws, response, err := websocket.Dial(o.t.Context(), o.url+path, nil)
 	if err != nil {
 		o.t.Fatalf("%s: %v", path, err)
 	}
@@ -194,6 +187,7 @@ func TestMetrics_EventsReadDeliveredAndReplayed(t *testing.T) {
 	o.becomes("notifier_commit_to_read_seconds_count", 1)
 	first, second := o.dial("/subscribe_to_events", `{"access_id": "u", "timestamp": 0}`), o.dial("/subscribe_to_events", `{"access_id": "u", "timestamp": 0}`)
 	o.becomes("notifier_subscriptions", 2)
+	o.becomes("notifier_readers", 0) // live
 	o.exec(`INSERT INTO notifier.events (recipient, payload) VALUES ('u', '2'), ('u', '"three"')`)
 	o.says(first, "three")
 	o.says(second, "three")
@@ -216,20 +210,6 @@ func TestMetrics_EventsReadDeliveredAndReplayed(t *testing.T) {
 	o.becomes("notifier_payloads_too_large_total", 1)
 }
 
-// dialTight opens a WebSocket that takes little unread.
-func (o *observed) dialTight(path string, messages ...string) *websocket.Conn {
-	o.t.Helper()
-	transport := &http.Transport{DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-		socket, err := (&net.Dialer{}).DialContext(ctx, network, address)
-		if err == nil {
-			err = socket.(*net.TCPConn).SetReadBuffer(4096)
-		}
-		return socket, err
-	}}
-	o.t.Cleanup(transport.CloseIdleConnections)
-	return o.dialBy(&http.Client{Transport: transport}, path, messages...)
-}
-
 // tight are the settings with which a client that does not read soon has events
 // wait for it, and is not given up.
 var tight = []string{"--send-buffer=16KiB", "--write-timeout=10m", "--ping-interval=1h"}
@@ -238,7 +218,7 @@ var tight = []string{"--send-buffer=16KiB", "--write-timeout=10m", "--ping-inter
 func TestMetrics_OutboxDepth(t *testing.T) {
 	t.Parallel()
 	o := observe(t, tight...)
-	ws := o.dialTight("/subscribe_to_events", `{"access_id": "u", "timestamp": 0}`)
+	ws := o.dial("/subscribe_to_events", `{"access_id": "u", "timestamp": 0}`)
 	o.becomes("notifier_subscriptions", 1)
 	o.becomes("notifier_readers", 0)
 	o.becomes("notifier_outbox_bytes", 0)
@@ -255,7 +235,7 @@ func TestMetrics_OutboxDepth(t *testing.T) {
 func TestMetrics_Readers(t *testing.T) {
 	t.Parallel()
 	o := observe(t, append(tight, "--outbox-bytes=64KiB")...)
-	ws := o.dialTight("/subscribe_to_events", `{"access_id": "u", "timestamp": 0}`)
+	ws := o.dial("/subscribe_to_events", `{"access_id": "u", "timestamp": 0}`)
 	o.becomes("notifier_subscriptions", 1)
 	o.becomes("notifier_readers", 0)
 	caughtUp := o.scrape()["notifier_events_caught_up_total"]
