@@ -44,7 +44,7 @@ func (c *conn) sendReplay(ctx context.Context, events []*notifier.Event) error {
 		if err := c.socket.outbox.WaitReplies(ctx); err != nil {
 			return err
 		}
-		c.socket.outbox.Reply(c.codec.Encode(events[:n]))
+		c.socket.outbox.Reply(c.encoder.Encode(events[:n]))
 		c.socket.flush()
 		events = events[n:]
 	}

@@ -53,8 +53,8 @@ func (c *conn) parseCursor(cmd command) (*resumption, error) {
 	return r, nil
 }
 
-// reach readies the connection for cursors, and returns when what is wanted can be
-// subscribed to: when the client is live, and the hub not before the cursor.
+// reach returns when what is wanted can be subscribed to: when the client is live,
+// and the hub not before the cursor.
 func (c *conn) reach(r *resumption) error {
 	if r == nil {
 		return nil
@@ -65,7 +65,6 @@ func (c *conn) reach(r *resumption) error {
 	if c.untilLive(ctx) != nil {
 		return notifier.ErrGone
 	}
-	c.wantCursors()
 	if r.from == nil {
 		return nil
 	}
@@ -91,16 +90,21 @@ func (c *conn) unavailable(ctx context.Context, err error) error {
 	return errUnavailable
 }
 
+// wantCursors has the client's events carry cursors from now on.
 func (c *conn) wantCursors() {
-	c.mu.Lock()
-	had := c.cursors
-	c.cursors = true
-	c.mu.Unlock()
-	if !had {
-		encoder := c.codec.cursors(c.server.cursors)
-		c.setEncoder(encoder)
+	if encoder, had := c.cursorEncoder(); !had {
 		c.server.config.Hub.SetEncoder(c.subscriber, encoder)
 	}
+}
+
+// cursorEncoder notes that the client wants cursors, and whether it did before.
+func (c *conn) cursorEncoder() (encoder notifier.Encoder, had bool) {
+	encoder = c.codec.cursors(c.server.cursors)
+	c.setEncoder(encoder)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	had, c.cursors = c.cursors, true
+	return encoder, had
 }
 
 // findMissed returns the verdict on a cursor, and what the client is owed for it by
@@ -164,7 +168,8 @@ func (c *conn) resumeAll(cmd command) (got result, err error) {
 		return got, err
 	}
 	release := c.hold()
-	subs, here, err := c.server.config.Hub.Halt(c.subscriber)
+	encoder, _ := c.cursorEncoder()
+	subs, here, err := c.server.config.Hub.Halt(c.subscriber, encoder)
 	if err != nil {
 		release()
 		return got, err

@@ -135,13 +135,15 @@ func (h *Hub) SetEncoder(s *Subscriber, encoder Encoder) {
 }
 
 // Halt has a live subscriber get nothing more by itself until [Hub.CatchUp], and
-// returns its subscriptions and where that is.
-func (h *Hub) Halt(s *Subscriber) (subs []*Subscription, here Cursor, err error) {
+// what it then gets encoded by another encoder. It returns its subscriptions and
+// where that is.
+func (h *Hub) Halt(s *Subscriber, encoder Encoder) (subs []*Subscription, here Cursor, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if _, ok := h.subscribers[s]; !ok {
 		return nil, here, ErrGone
 	}
+	s.encoder = encoder
 	h.holdLocked(s)
 	return append([]*Subscription{}, s.subscriptions...), *h.hereLocked(), nil
 }
