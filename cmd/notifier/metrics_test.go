@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -247,6 +248,40 @@ func TestMetrics_Readers(t *testing.T) {
 	o.says(ws, "last")
 	o.becomes("notifier_readers", 0)
 	o.exceeds("notifier_events_caught_up_total", caughtUp)
+}
+
+func TestMetrics_RefusalsByReason(t *testing.T) {
+	t.Parallel()
+	o := observe(t, "--max-connections=2", "--max-subscriptions=1", "--max-commands=10")
+	for _, reason := range []string{"max_connections", "max_subscriptions"} {
+		o.becomes(`notifier_refusals_total{reason="`+reason+`"}`, 0)
+	}
+	o.becomes("notifier_delayed_commands_total", 0)
+	attach := func(id string) string { return `{"action": "attach", "event": {"type": "t", "id": "` + id + `"}}` }
+	o.dial("/ws", attach("1"), attach("2"))
+	o.becomes(`notifier_refusals_total{reason="max_subscriptions"}`, 1)
+	o.dial("/ws", slices.Repeat([]string{attach("1")}, 30)...)
+	o.exceeds("notifier_delayed_commands_total", 0)
+	if got := statusOfUpgrade(t, o.url+"/ws"); got != http.StatusServiceUnavailable {
+		t.Errorf("one connection too many was answered by %d", got)
+	}
+	o.becomes(`notifier_refusals_total{reason="max_connections"}`, 1)
+}
+
+// statusOfUpgrade asks for a WebSocket and returns with what that is refused.
+func statusOfUpgrade(t *testing.T, url string) int {
+	t.Helper()
+	ws, response, err := websocket.Dial(t.Context(), url, nil)
+	if err == nil {
+		_ = ws.CloseNow()
+	}
+	if response == nil {
+		t.Fatal(err)
+	}
+	if response.Body != nil {
+		response.Body.Close()
+	}
+	return response.StatusCode
 }
 
 func TestMetrics_Access(t *testing.T) {

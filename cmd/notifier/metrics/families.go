@@ -52,6 +52,14 @@ var families = []family{
 				emit(float64(n), string(reason))
 			}
 		}},
+	{"notifier_refusals_total", "Clients, requests and messages that were refused, by why; that of a limit is the name of its setting.", counter, []string{"reason"},
+		func(f *figures, emit func(float64, ...string)) {
+			for reason, n := range f.server.Refused {
+				emit(float64(n), string(reason))
+			}
+		}},
+	one(counter, "notifier_delayed_commands_total", "Messages after which a client had to wait, because it had sent more than it may.",
+		func(f *figures) float64 { return float64(f.server.Delayed) }),
 	one(gauge, "notifier_subscriptions", "Subscriptions in force.",
 		func(f *figures) float64 { return float64(f.hub.Subscriptions) }),
 	one(gauge, "notifier_readers", "Clients that are not live: they resume, or take less than is sent to them, and read from the log at their own pace.",
