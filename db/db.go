@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"example.com/notifier/notifier"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
@@ -76,7 +77,15 @@ type DB struct {
 	pool   *pgxpool.Pool
 	live   *pgxpool.Pool // for what the delivery to everybody waits for: no client's command or replay gets in its way
 	listen *pgx.ConnConfig
-	state  atomic.Pointer[feedState]
+	// reading bounds the pages that are read at once for clients that are behind:
+	// thousands of them must leave room for the others.
+	reading chan struct{}
+	state   atomic.Pointer[feedState]
+	// history is the one that the feed follows, nil before it does.
+	history  atomic.Pointer[notifier.History]
+	resuming resuming
+
+	counters counters
 }
 
 // Open connects to the database. It fails if the server can't be reached, is a
@@ -104,7 +113,7 @@ func Open(ctx context.Context, c Config) (*DB, error) {
 	if pool.ConnConfig.ConnectTimeout == 0 {
 		pool.ConnConfig.ConnectTimeout = connectTimeout
 	}
-	d := &DB{config: c, listen: listen}
+	d := &DB{config: c, listen: listen, reading: make(chan struct{}, max(1, c.MaxConns/4))}
 	if d.pool, err = pgxpool.NewWithConfig(ctx, pool); err != nil {
 		return nil, fmt.Errorf("open pool: %w", err)
 	}
@@ -140,6 +149,7 @@ func nameApplication(c *pgx.ConnConfig, name string) {
 
 // Close closes the pools; it waits for connections in use.
 func (d *DB) Close() {
+	d.resuming.working.Wait()
 	d.pool.Close()
 	d.live.Close()
 }

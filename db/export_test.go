@@ -16,7 +16,7 @@ func PollSession(t *testing.T, d *DB) (*pgx.Conn, func() int) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { closeConn(conn) })
-	counted := &countingHub{Hub: notifier.NewHub(notifier.AccessConfig{})}
+	counted := &countingHub{Hub: notifier.NewHub(notifier.HubConfig{})}
 	f := &feed{db: d, hub: counted}
 	r := &reader{db: d, conn: conn}
 	if err := f.begin(t.Context(), r); err != nil {
@@ -28,6 +28,20 @@ func PollSession(t *testing.T, d *DB) (*pgx.Conn, func() int) {
 		}
 		return counted.events
 	}
+}
+
+// WaitingToResume is how many questions wait for the next statement, and
+// ResumeStatements how many statements there have been.
+func WaitingToResume(d *DB) int {
+	d.resuming.mu.Lock()
+	defer d.resuming.mu.Unlock()
+	return len(d.resuming.waiting)
+}
+
+func ResumeStatements(d *DB) int {
+	d.resuming.mu.Lock()
+	defer d.resuming.mu.Unlock()
+	return d.resuming.asked
 }
 
 // The statements whose plans are tested, and the settings they are planned

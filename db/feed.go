@@ -15,6 +15,8 @@ import (
 type Hub interface {
 	// Start says where live begins.
 	Start(b notifier.Beginning)
+	// Continue says that the log goes on in another history, with nothing lost.
+	Continue(history notifier.History)
 	// Publish takes the next page. It must not wait for clients, and fails only
 	// if the context ends.
 	Publish(ctx context.Context, p notifier.Page) error
@@ -60,6 +62,7 @@ func (d *DB) Feed(ctx context.Context, hub Hub) error {
 		if f.followed {
 			retry = firstRetry
 		}
+		d.counters.reconnects.Add(1)
 		d.config.Logger.Warn("log connection lost, reconnecting", "error", err, "in", retry)
 		wait(ctx, retry/2+rand.N(retry)) //nolint:gosec // jitter
 		retry = min(2*retry, lastRetry)
@@ -81,6 +84,12 @@ type feed struct {
 	hub     Hub
 	started bool
 	at      progress
+	// identity is that of the log it reads, checked at that time; recent is what
+	// it has read of it.
+	identity identity
+	checked  time.Time
+	recent   recent
+	clock    clock
 	// followed says whether the latest connection got as far as to follow the log.
 	followed bool
 }
@@ -100,7 +109,7 @@ func (f *feed) follow(ctx context.Context) error {
 	if err := f.begin(ctx, r); err != nil {
 		return err
 	}
-	bell := &bell{conn: conn, pace: newPace(f.db.config.PollInterval)}
+	bell := &bell{conn: conn, pace: newPace(f.db.config.PollInterval), counters: &f.db.counters, listens: !f.db.config.PollOnly}
 	for {
 		began := time.Now()
 		found, tailFree, err := f.read(ctx, r)
@@ -132,30 +141,70 @@ func (f *feed) listen(ctx context.Context, conn *pgx.Conn) error {
 // begin takes a position, the first time, or checks that the server's history
 // still reaches to the one it has.
 func (f *feed) begin(ctx context.Context, r *reader) error {
+	if err := f.db.adopt(ctx, r.conn); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	if f.started {
-		now, err := snapshot(ctx, r.conn)
-		if err != nil {
-			return err
-		}
-		if now.Xmax() > f.at.largest {
-			// The end of a batch that is half read was not lowered. After a
-			// crash, ids it has stepped over may be in use again.
-			f.at.point.To = f.at.point.To.Meet(now)
-			return nil
-		}
-		f.db.config.Logger.Error("the database has lost transactions that were read already; following it from now on",
-			"read", f.at.largest, "next", now.Xmax())
-	}
-	fresh, err := freshPosition(ctx, r.conn)
+	id, err := readIdentity(ctx, r.conn)
 	if err != nil {
 		return err
 	}
-	f.at = startAt(fresh)
-	f.hub.Start(notifier.Beginning{Position: fresh})
+	f.checked = time.Now()
+	if f.started {
+		goesOn, err := f.resume(ctx, r.conn, id)
+		if err != nil || goesOn {
+			return err
+		}
+	}
+	b, err := beginning(ctx, r.conn)
+	if err != nil {
+		return err
+	}
+	f.at, f.clock = startAt(b.Position), clock{}
+	f.recent = recent{}
+	f.recent.add(b.Anchor)
+	f.identity = id
+	f.hub.Start(b)
+	f.db.history.Store(&b.History)
 	f.started = true
 	return nil
+}
+
+// resume goes on where the last connection was, if nothing is lost of what was
+// read: neither by a crash, nor by a failover, nor because it is another log.
+func (f *feed) resume(ctx context.Context, conn *pgx.Conn, id identity) (bool, error) {
+	logger := f.db.config.Logger
+	if !id.sameLog(f.identity) {
+		logger.Error("the log is another one now, restored perhaps; following it from now on")
+		return false, nil
+	}
+	now, err := snapshot(ctx, conn)
+	if err != nil {
+		return false, err
+	}
+	missing, err := f.recent.missing(ctx, conn)
+	if err != nil {
+		return false, err
+	}
+	if missing > 0 || now.Xmax() <= f.at.largest {
+		logger.Error("the database has lost transactions that were read already; following it from now on",
+			"events", missing, "read", f.at.largest, "next", now.Xmax())
+		return false, nil
+	}
+	if id.history != f.identity.history {
+		if err := recordContinuation(ctx, conn, f.identity.history, f.at.point.From); err != nil {
+			return false, err
+		}
+		logger.Warn("the database was failed over; nothing that was read is lost", "timeline", id.timeline)
+		f.identity = id
+		f.hub.Continue(id.history)
+		f.db.history.Store(&id.history)
+	}
+	// The end of a batch that is half read was not lowered. After a crash, ids it
+	// has stepped over may be in use again.
+	f.at.point.To = f.at.point.To.Meet(now)
+	return true, nil
 }
 
 // read takes what has been committed since the last time to the hub. found is
@@ -164,21 +213,43 @@ func (f *feed) begin(ctx context.Context, r *reader) error {
 func (f *feed) read(ctx context.Context, r *reader) (found int, tailFree bool, err error) {
 	publish := func(p notifier.Page) error {
 		found += len(p.Events)
+		f.db.counters.eventsRead.Add(int64(len(p.Events)))
+		p.Clock = f.clock.of
+		for _, e := range p.Events {
+			f.recent.add(notifier.AnchorOf(e))
+		}
 		return f.hub.Publish(ctx, p)
 	}
 	if f.at.point.After > 0 { // the connection broke inside a batch
 		if err := r.batch(ctx, &f.at, publish); err != nil {
 			return found, false, err
 		}
+		f.clock.turn()
 	}
 	tailFree, to, err := f.pulse(ctx, r.conn)
 	if err != nil {
 		return found, false, err
 	}
 	f.at.point.To = to
-	err = r.batch(ctx, &f.at, publish)
+	if err = r.batch(ctx, &f.at, publish); err == nil {
+		f.clock.turn()
+	}
 	return found, tailFree, err
 }
+
+const (
+	pulseSQL = `-- name: pulse
+		BEGIN; SELECT notifier.try_tail(); COMMIT; SELECT pg_current_snapshot(), ` + clockNow
+	pulseHistorySQL = pulseSQL + `, (notifier.identity()).history`
+
+	// checkEvery is how often a pulse asks whether it is the same log still: a
+	// pooler may have gone to another server, or the tables be restored, without
+	// a word.
+	checkEvery = time.Second
+)
+
+// errOtherLog ends a connection; the next one finds out what has happened.
+var errOtherLog = errors.New("it is not the same log any more")
 
 // pulse tries the tail lock and then, in a later transaction, takes a snapshot:
 // whoever committed silently after the lock was tried has rung again or is in
@@ -186,16 +257,28 @@ func (f *feed) read(ctx context.Context, r *reader) (found int, tailFree bool, e
 func (f *feed) pulse(ctx context.Context, conn *pgx.Conn) (tailFree bool, to notifier.Position, err error) {
 	ctx, cancel := context.WithTimeout(ctx, pulseTimeout)
 	defer cancel()
-	results, err := conn.PgConn().Exec(ctx, `-- name: pulse
-		BEGIN; SELECT notifier.try_tail(); COMMIT; SELECT pg_current_snapshot()`).ReadAll()
+	sql, check := pulseSQL, time.Since(f.checked) >= checkEvery
+	if check {
+		sql = pulseHistorySQL
+	}
+	results, err := conn.PgConn().Exec(ctx, sql).ReadAll()
 	if err != nil {
 		return false, to, fmt.Errorf("take the pulse: %w", err)
 	}
 	if len(results) != 4 || len(results[1].Rows) != 1 || len(results[3].Rows) != 1 {
 		return false, to, errors.New("take the pulse: unexpected answer")
 	}
-	to, err = notifier.ParsePosition(string(results[3].Rows[0][0]))
-	return string(results[1].Rows[0][0]) == "t", to, err
+	answer := results[3].Rows[0]
+	if to, err = notifier.ParsePosition(string(answer[0])); err != nil {
+		return false, to, err
+	}
+	if check {
+		f.checked = time.Now()
+	}
+	if check && string(answer[2]) != fmt.Sprintf(`\x%x`, f.identity.history) || to.Xmax() <= f.at.largest {
+		return false, to, errOtherLog
+	}
+	return string(results[1].Rows[0][0]) == "t", to, f.clock.read(answer[1])
 }
 
 // closeConn says goodbye if that can be done at once; the context of the work

@@ -20,9 +20,11 @@ type log struct {
 	mu     sync.Mutex
 	events []*notifier.Event
 	pages  []notifier.Page
+	starts []notifier.Beginning
+	went   []notifier.History // on in these
 }
 
-func newLog() *log { return &log{Hub: notifier.NewHub(notifier.AccessConfig{})} }
+func newLog() *log { return &log{Hub: notifier.NewHub(notifier.HubConfig{})} }
 
 func (l *log) Publish(ctx context.Context, p notifier.Page) error {
 	err := l.Hub.Publish(ctx, p) // first: who waits for an event here finds the hub past it
@@ -31,6 +33,33 @@ func (l *log) Publish(ctx context.Context, p notifier.Page) error {
 	l.events = append(l.events, p.Events...)
 	l.pages = append(l.pages, p)
 	return err
+}
+
+func (l *log) Start(b notifier.Beginning) {
+	l.Hub.Start(b)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.starts = append(l.starts, b)
+}
+
+func (l *log) Continue(history notifier.History) {
+	l.Hub.Continue(history)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.went = append(l.went, history)
+}
+
+// start returns the latest beginning, begun how many there were.
+func (l *log) start() notifier.Beginning {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.starts[len(l.starts)-1]
+}
+
+func (l *log) begun() (starts, continued int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.starts), len(l.went)
 }
 
 func (l *log) seen() []*notifier.Event {

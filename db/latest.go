@@ -92,5 +92,6 @@ func (d *DB) latestPage(ctx context.Context, f notifier.Filter, before int64, ro
 		p, err = d.collectPage(r, rows)
 		return err
 	})
+	d.counters.replayRows.Add(int64(len(p.events)))
 	return p, wrap("read the newest events", err)
 }

@@ -30,6 +30,7 @@ type pace struct {
 	// quiet is how long to wait with nobody in flight: it grows up to poll, so
 	// that a bell which stops ringing among events is missed at once.
 	quiet time.Duration
+	chase bool // the wait is shorter than a poll, as something may be coming
 }
 
 func newPace(poll time.Duration) *pace { return &pace{poll: poll, pause: firstPause, quiet: poll} }
@@ -49,8 +50,10 @@ func (p *pace) next(rung, found, tailFree bool) time.Duration {
 	if tailFree && !p.chasing {
 		wait := min(p.quiet, p.poll)
 		p.pause, p.quiet = firstPause, min(2*p.quiet, p.poll)
+		p.chase = false
 		return wait
 	}
+	p.chase = true
 	wait := min(p.pause, p.poll)
 	if !tailFree {
 		wait = min(wait, tailPause)
@@ -65,19 +68,37 @@ func (p *pace) next(rung, found, tailFree bool) time.Duration {
 
 // bell waits for NOTIFY.
 type bell struct {
-	conn *pgx.Conn
-	pace *pace
-	rung bool
+	conn     *pgx.Conn
+	pace     *pace
+	listens  bool // else it never rings
+	counters *counters
+	rung     bool
+	waited   bool
+}
+
+// count says what caused the read that has just been made, the first of a
+// connection apart.
+func (b *bell) count(found bool) {
+	switch {
+	case !b.waited || b.rung:
+	case b.pace.chase:
+		b.counters.chases.Add(1)
+	case found && b.listens:
+		b.counters.fallbackFinds.Add(1)
+	}
+	b.waited = true
 }
 
 // wait returns when the bell rings, or when it is time to read anyway.
 func (b *bell) wait(ctx context.Context, found, tailFree bool) error {
+	b.count(found)
 	pause := b.pace.next(b.rung, found, tailFree)
 	waiting, cancel := context.WithTimeout(ctx, pause)
 	defer cancel()
 	_, err := b.conn.WaitForNotification(waiting)
 	b.rung = err == nil
 	for err == nil { // further rings that have arrived are answered by the same read
+		b.counters.rings.Add(1)
 		cancel()
 		_, err = b.conn.WaitForNotification(waiting)
 	}

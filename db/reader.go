@@ -6,12 +6,14 @@ import (
 
 	"example.com/notifier/notifier"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // reader reads the log exactly, from position to position.
 type reader struct {
 	db   *DB
 	conn *pgx.Conn
+	pool *pgxpool.Pool // in place of the connection: each page by whichever is free
 }
 
 // spanRows selects the rows of the transactions in ranges, each by an index
@@ -61,6 +63,9 @@ LIMIT $4::int`
 // listed 48 times.
 const listedIDs = 1 << 21
 
+// listedForOne is the same for one client of many: 512 KiB.
+const listedForOne = 1 << 16
+
 // snapshot returns the server's present position, as it is: not lowered.
 func snapshot(ctx context.Context, conn *pgx.Conn) (notifier.Position, error) {
 	var text string
@@ -70,23 +75,6 @@ func snapshot(ctx context.Context, conn *pgx.Conn) (notifier.Position, error) {
 		return notifier.Position{}, fmt.Errorf("take a snapshot: %w", err)
 	}
 	return notifier.ParsePosition(text)
-}
-
-// freshPosition returns a position before which is all that had ended by now.
-func freshPosition(ctx context.Context, conn *pgx.Conn) (notifier.Position, error) {
-	now, err := snapshot(ctx, conn)
-	if err != nil {
-		return now, err
-	}
-	var largest uint64
-	err = conn.QueryRow(ctx, `-- name: largest_txid
-		SELECT coalesce((
-			SELECT txid
-			FROM notifier.events
-			WHERE txid < $1
-			ORDER BY txid DESC
-			LIMIT 1), '0')`, now.Xmax()).Scan(&largest)
-	return now.Lowered(largest), wrap("find the newest event", err)
 }
 
 // progress is how far a reader has come. Between batches its point's From and
@@ -207,6 +195,9 @@ func (b *batchReader) query(ctx context.Context, limit int, sql string, args ...
 	if err != nil {
 		return page{}, fmt.Errorf("read events: %w", err)
 	}
+	if b.pool != nil {
+		p.large = nil // who reads for one client does not say it again
+	}
 	for _, e := range p.large {
 		b.db.reportLargePayload(e)
 	}
@@ -218,7 +209,16 @@ func (b *batchReader) query(ctx context.Context, limit int, sql string, args ...
 
 // ask runs a query with the plan that it needs.
 func (r *reader) ask(ctx context.Context, sql string, args []any, collect func(pgx.Rows) error) error {
-	if r.db.config.PollOnly {
+	switch {
+	case r.pool != nil:
+		select {
+		case r.db.reading <- struct{}{}:
+			defer func() { <-r.db.reading }()
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		return planned(ctx, r.pool, pooledPlan, sql, args, collect)
+	case r.db.config.PollOnly:
 		return planned(ctx, r.conn, pooledPlan, sql, args, collect)
 	}
 	rows, err := r.conn.Query(ctx, sql, args...)
@@ -231,10 +231,14 @@ func (r *reader) ask(ctx context.Context, sql string, args []any, collect func(p
 func (b *batchReader) list(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, listTimeout)
 	defer cancel()
-	err := b.ask(ctx, listSpan, []any{b.first, b.past, b.after, listedIDs}, func(rows pgx.Rows) (err error) {
+	limit := listedIDs
+	if b.pool != nil {
+		limit = listedForOne
+	}
+	err := b.ask(ctx, listSpan, []any{b.first, b.past, b.after, limit}, func(rows pgx.Rows) (err error) {
 		b.ids, err = pgx.AppendRows(b.ids[:0], rows, pgx.RowTo[int64])
 		return err
 	})
-	b.unlisted = len(b.ids) == listedIDs
+	b.unlisted = len(b.ids) == limit
 	return wrap("list events", err)
 }

@@ -93,6 +93,7 @@ func (d *DB) replayPage(ctx context.Context, f notifier.Filter, after replayPlac
 		p, err = d.collectPage(rows, pageRows)
 		return err
 	})
+	d.counters.replayRows.Add(int64(len(p.events)))
 	return p, wrap("read stored events", err)
 }
 

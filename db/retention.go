@@ -52,6 +52,9 @@ func (d *DB) RetainOnce(ctx context.Context) (int64, error) {
 		return 0, fmt.Errorf("connect for retention: %w", err)
 	}
 	defer conn.Release()
+	if err := d.adopt(ctx, conn.Conn()); err != nil {
+		return 0, err
+	}
 	if err := recordPosition(ctx, conn); err != nil {
 		return 0, err
 	}
@@ -93,7 +96,7 @@ func (d *DB) removeOld(ctx context.Context, conn *pgxpool.Conn) (int64, error) {
 
 // recordPosition adds the minute's position unless another instance has.
 func recordPosition(ctx context.Context, conn *pgxpool.Conn) error {
-	position, err := freshPosition(ctx, conn.Conn())
+	now, err := beginning(ctx, conn.Conn())
 	if err != nil {
 		return err
 	}
@@ -110,7 +113,7 @@ func recordPosition(ctx context.Context, conn *pgxpool.Conn) error {
 			SELECT
 			FROM notifier.positions
 			WHERE taken_at BETWEEN now() - $2::interval AND now() + $2::interval)
-		ON CONFLICT DO NOTHING`, position.String(), retainEvery*9/10)
+		ON CONFLICT DO NOTHING`, now.Position.String(), retainEvery*9/10)
 	return wrap("record a position", err)
 }
 

@@ -93,7 +93,7 @@ func TestRetainOnce_NothingIsOldYet(t *testing.T) {
 			t.Errorf("removed %d", removed)
 		}
 	}
-	if n := scalar[int](t, conn, `SELECT count(*) FROM notifier.positions`); n != 1 {
+	if n := scalar[int](t, conn, `SELECT count(*) FROM notifier.positions WHERE isfinite(taken_at)`); n != 1 {
 		t.Errorf("%d positions in one minute", n)
 	}
 	// The keys have a lifetime of their own.
@@ -158,7 +158,7 @@ func TestRetainOnce_PositionsOfTheFuture(t *testing.T) {
 	conn := dbtest.Connect(t, url)
 	exec(t, conn, `INSERT INTO notifier.positions (taken_at, position) VALUES (now() + interval '1 year', pg_current_snapshot())`)
 	retain(t, open(t, db.Config{URL: url}))
-	if got := scalar[string](t, conn, `SELECT string_agg((taken_at > now())::text, ' ') FROM notifier.positions`); got != "false" {
+	if got := scalar[string](t, conn, `SELECT string_agg((taken_at > now())::text, ' ') FROM notifier.positions WHERE isfinite(taken_at)`); got != "false" {
 		t.Errorf("positions that are ahead: %s", got)
 	}
 }

@@ -126,6 +126,7 @@ func (r *scannedRow) size() int { return max(r.payloadSize, r.originalSize) }
 // reportLargePayload explains a null. Replays don't: they would say it again to
 // every client.
 func (d *DB) reportLargePayload(r scannedRow) {
+	d.counters.largePayloads.Add(1)
 	d.config.Logger.Warn("payload too large, delivered as null",
 		"event", r.event.ID, "bytes", r.size(), "limit", d.config.MaxPayload)
 }

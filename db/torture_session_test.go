@@ -75,13 +75,23 @@ type inbox struct {
 // Revoke never happens: there is no policy.
 func (*inbox) Revoke([]*notifier.Subscription, notifier.Loss) {}
 
-func (i *inbox) Queue(frame []byte, events int) {
+// Behind never happens: there is always room.
+func (*inbox) Behind() {}
+
+func (i *inbox) Broken(notifier.Cursor) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.ended = "broken"
+}
+
+func (i *inbox) Queue(frame []byte, events int, _ *notifier.Event) *notifier.Event {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.bytes = append(i.bytes, frame...)
 	if len(frame) != events*deliverySize {
 		i.ended = "miscounted"
 	}
+	return nil
 }
 
 func (i *inbox) Flush() {}

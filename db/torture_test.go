@@ -104,7 +104,7 @@ func crashing(cluster *dbtest.Cluster) sabotage {
 func run(t *testing.T, c db.Config, harm sabotage) {
 	c.Logger = slog.New(slog.DiscardHandler)
 	stop := make(chan struct{})
-	x := &torture{url: c.URL, d: open(t, c), hub: notifier.NewHub(notifier.AccessConfig{}), stop: stop, giant: scaled(50_000, 1_000_000)}
+	x := &torture{url: c.URL, d: open(t, c), hub: notifier.NewHub(notifier.HubConfig{}), stop: stop, giant: scaled(50_000, 1_000_000)}
 	x.killers = dbtest.Pool(t, c.URL)
 	exec(t, dbtest.Connect(t, c.URL), tortureSchema)
 	feed(t, x.d, x.hub)

@@ -26,8 +26,10 @@ func (airlay) Joins() bool { return false }
 
 // Encode returns the message of an event. Its data is always an array: a payload
 // that is none becomes the only element of one.
-func (airlay) Encode(events []*notifier.Event) []byte {
-	e := events[0]
+func (airlay) Encode(events []*notifier.Event) []byte { return airlayFrame(events[0], nil) }
+
+// airlayFrame adds the cursor if there is a signer.
+func airlayFrame(e *notifier.Event, signer *notifier.CursorSigner) []byte {
 	buffer := make([]byte, headerRoom, headerRoom+64+len(e.Type)+len(e.Key)+len(e.Payload))
 	buffer = append(buffer, `{"type":`...)
 	buffer = appendString(buffer, e.Type)
@@ -44,7 +46,32 @@ func (airlay) Encode(events []*notifier.Event) []byte {
 		buffer = append(buffer, e.Payload...)
 		buffer = append(buffer, ']')
 	}
+	if signer != nil {
+		buffer = appendCursor(append(buffer, `,"cursor":`...), signer, e)
+	}
 	return textFrame(append(buffer, '}'))
+}
+
+// airlayCursors encodes for clients that want cursors.
+type airlayCursors struct{ signer *notifier.CursorSigner }
+
+// Encode has the event carry its cursor.
+func (c airlayCursors) Encode(events []*notifier.Event) []byte {
+	return airlayFrame(events[0], c.signer)
+}
+
+// Joins is as without cursors.
+func (airlayCursors) Joins() bool { return false }
+
+func (airlay) cursors(signer *notifier.CursorSigner) notifier.Encoder { return airlayCursors{signer} }
+
+func (airlay) cursorFrame(cursor string) []byte { return airlayCursor(cursor, "") }
+
+func (airlay) gapFrame(cursor string) []byte { return airlayCursor(cursor, `,"verdict":"gap"`) }
+
+func airlayCursor(cursor, more string) []byte {
+	text := appendString([]byte(`{"type":"cursor","id":`), cursor)
+	return newText(string(text) + `,"data":[]` + more + "}")
 }
 
 // decode reads a request: {"auth":..,"action":..,"event":{"type":..,"id":..}}.
@@ -65,6 +92,8 @@ func (airlay) decode(message []byte) (command, error) {
 			actionName, _ = parseString(value)
 		case "event":
 			event = value
+		case "cursor":
+			cmd.cursor = parseCursorMember(value)
 		}
 	}
 	switch actionName {
@@ -173,10 +202,14 @@ func airlayAnswerTo(err error) airlayAnswer {
 }
 
 // reply answers every request, in the order of the requests.
-func (airlay) reply(_ command, _ result, err error) []byte { return airlayAnswerTo(err).frame() }
+func (airlay) reply(_ command, got result, err error) []byte {
+	return airlayAnswerTo(err).frameWith(got.verdict)
+}
 
 // lost has the same words as a request that is refused for the same reason.
 func (airlay) lost(err error) []byte { return airlayAnswerTo(err).frame() }
+
+func (airlay) name() string { return "airlay" }
 
 // binary is true: what it holds is read all the same.
 func (airlay) binary() bool { return true }
@@ -187,7 +220,9 @@ func (airlay) once() bool { return false }
 // ends is never true: a reply is the only reaction the protocol knows.
 func (airlay) ends(error) bool { return false }
 
-func (a airlayAnswer) frame() []byte {
+func (a airlayAnswer) frame() []byte { return a.frameWith(verdict{}) }
+
+func (a airlayAnswer) frameWith(v verdict) []byte {
 	if a == airlayUnavailable {
 		return nil
 	}
@@ -197,5 +232,9 @@ func (a airlayAnswer) frame() []byte {
 	buffer = appendString(buffer, a.message)
 	buffer = append(buffer, `,"code":`...)
 	buffer = strconv.AppendInt(buffer, int64(a.code), 10)
+	if v.word != "" {
+		buffer = appendVerdict(append(buffer, ','), v)
+		buffer = appendString(append(buffer, `,"cursor":`...), v.cursor)
+	}
 	return textFrame(append(buffer, '}'))
 }

@@ -28,6 +28,9 @@ type Store interface {
 	// and the point covers, the newest first, in pages, until yield has had
 	// enough. How far back it looks is bounded.
 	Latest(ctx context.Context, f notifier.Filter, until notifier.Point, yield func([]*notifier.Event) (enough bool, err error)) error
+	// Resumable reports whether all that a cursor does not cover is still stored,
+	// in the history that the log has now.
+	Resumable(ctx context.Context, c notifier.Cursor) (bool, error)
 	// Admit asks the policy about a user who wants to subscribe to an object;
 	// without one, type and key are empty.
 	Admit(ctx context.Context, user, eventType, key string) (notifier.Admission, error)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"example.com/notifier/notifier"
@@ -21,9 +22,11 @@ const lingerBytes = 1 << 20
 // of End decides why; it has the close frame sent and gives the client a time to
 // answer, after which run's reading fails.
 type conn struct {
-	server *Server
-	codec  codec
-	caller caller // who shook hands; nobody, if no token was shown
+	delivery
+	server  *Server
+	codec   codec
+	traffic *protocolCounters
+	caller  caller // who shook hands; nobody, if no token was shown
 	// admitted is the caller's: it need not say soon what it wants, and the
 	// connection lasts as long as what it has shown.
 	admitted bool
@@ -36,6 +39,7 @@ type conn struct {
 
 	born       int // tick of the heartbeat
 	pings      uint32
+	busy       atomic.Bool // its reader works for it, and does not listen
 	gaveAtPing uint32
 	tookByPing int64 // what the socket has taken when it has taken the last ping, and nothing since
 
@@ -43,21 +47,22 @@ type conn struct {
 
 	tasks sync.WaitGroup // everything but run
 
-	mu         sync.Mutex
-	gone       bool            // run has ended: no task may start
-	ending     notifier.Ending // "": it goes on
-	subscriber *notifier.Subscriber
+	mu     sync.Mutex
+	gone   bool            // run has ended: no task may start
+	ending notifier.Ending // "": it goes on
+	// cursors: it has asked for them
+	cursors bool
 	// subscriptions are those that are in force, by the codec's names.
 	subscriptions map[string]*subscription
 	weight        int                              // of all of them
 	revoked       map[*notifier.Subscription]error // ended by the hub before they were recorded, and why
 	leases        map[standing]*lease              // by what the tokens that were shown have made of it
-	stopReading   context.CancelFunc               // of what is read for it from the store; nil: nothing
 }
 
 // run serves the connection from its first byte to its last.
 func (c *conn) run(ws *websocket.Conn) {
 	defer c.server.connections.release(c.place)
+	c.traffic.began()
 	if !c.server.connections.add(c) {
 		c.End(notifier.EndedByShutdown)
 	}
@@ -80,6 +85,7 @@ func (c *conn) run(ws *websocket.Conn) {
 	_ = c.socket.net.Close() // wakes a writer that waits
 	_ = ws.CloseNow()        // frees what the library holds
 	c.tasks.Wait()
+	c.server.counters.end(c.traffic, c.ending)
 	c.server.config.Logger.Debug("connection ended", "reason", c.ending, "remote", c.wire.RemoteAddr(), "error", err)
 }
 
@@ -142,19 +148,6 @@ func (c *conn) linger() {
 	_, _ = io.Copy(io.Discard, io.LimitReader(c.socket.net, lingerBytes))
 }
 
-// Queue takes a frame of events. One that finds no room ends the outbox at once,
-// so that no later one can follow the hole.
-func (c *conn) Queue(frame []byte, events int) {
-	if !c.socket.outbox.Queue(frame, events) {
-		c.socket.outbox.Discard()
-		c.socket.outbox.Finish(newClose(closings[notifier.EndedBySlowness]))
-		c.End(notifier.EndedBySlowness)
-	}
-}
-
-// Flush writes what the socket takes at once.
-func (c *conn) Flush() { c.socket.flush() }
-
 // reply sends a frame ahead of events; it ends the connection of a client that
 // makes us answer and does not read.
 func (c *conn) reply(frame []byte) bool {
@@ -172,7 +165,7 @@ func (c *conn) reply(frame []byte) bool {
 // beyond that ping: the pong may wait behind megabytes. Only the heartbeat calls
 // it.
 func (c *conn) ping() {
-	if c.pings > 0 && c.socket.gave.Load() == c.gaveAtPing && c.socket.took.Load() <= c.tookByPing {
+	if c.pings > 0 && !c.busy.Load() && c.socket.gave.Load() == c.gaveAtPing && c.socket.took.Load() <= c.tookByPing {
 		c.End(notifier.EndedBySilence)
 		return
 	}
@@ -185,6 +178,7 @@ func (c *conn) ping() {
 	c.gaveAtPing = c.socket.gave.Load()
 	c.tookByPing = c.socket.took.Load() + int64(len(frame))
 	c.reply(frame)
+	c.markCursor()
 }
 
 // End ends the connection for that reason, unless it is ending already. It
@@ -201,10 +195,7 @@ func (c *conn) endUnlessSubscribed(reason notifier.Ending) {
 	if _, ok := c.codec.(patient); ok {
 		return
 	}
-	c.mu.Lock()
-	subscribed := c.subscriber != nil
-	c.mu.Unlock()
-	if !subscribed {
+	if !c.joined() {
 		c.End(reason)
 	}
 }
@@ -258,13 +249,5 @@ func (c *conn) sayGoodbye() {
 
 // leave has the hub and the replay forget the connection.
 func (c *conn) leave() {
-	c.mu.Lock()
-	s, stop := c.subscriber, c.stopReading
-	c.mu.Unlock()
-	if s != nil {
-		c.server.config.Hub.Leave(s)
-	}
-	if stop != nil {
-		stop()
-	}
+	c.close()
 }

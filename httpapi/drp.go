@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"errors"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -26,11 +27,38 @@ func (drp) Encode(events []*notifier.Event) []byte {
 	if events[0].Type == drpAnswer {
 		return nil
 	}
-	return drpFrame(events[0])
+	return drpFrame(events[0], nil)
 }
 
-// drpFrame has all seven keys of the real server's events, in its order.
-func drpFrame(e *notifier.Event) []byte {
+// drpCursors encodes for clients that want cursors.
+type drpCursors struct{ signer *notifier.CursorSigner }
+
+// Encode has the event carry its cursor.
+func (c drpCursors) Encode(events []*notifier.Event) []byte {
+	if events[0].Type == drpAnswer {
+		return nil
+	}
+	return drpFrame(events[0], c.signer)
+}
+
+// Joins is as without cursors.
+func (drpCursors) Joins() bool { return false }
+
+func (drp) cursors(signer *notifier.CursorSigner) notifier.Encoder { return drpCursors{signer} }
+
+func (drp) cursorFrame(cursor string) []byte { return drpAnswerFrame("cursor", cursor, nil) }
+
+func (drp) gapFrame(cursor string) []byte {
+	return drpAnswerFrame("cursor", cursor, []byte(`{"verdict":"gap"}`))
+}
+
+func drpAnswerFrame(action, key string, object []byte) []byte {
+	return drpFrame(&notifier.Event{CreatedAt: time.Now(), Type: drpAnswer, Action: action, Key: key, Payload: object}, nil)
+}
+
+// drpFrame has all seven keys of the real server's events, in its order, and the
+// cursor if there is a signer.
+func drpFrame(e *notifier.Event, signer *notifier.CursorSigner) []byte {
 	const keysAndTime = 128
 	size := keysAndTime + len(e.Type) + len(e.Action) + len(e.Key) + len(e.Principal) + len(e.Payload) + len(e.Original)
 	buffer := append(make([]byte, headerRoom, headerRoom+size), `{"Time":"`...)
@@ -41,6 +69,9 @@ func drpFrame(e *notifier.Event) []byte {
 	buffer = appendString(append(buffer, `,"Principal":`...), e.Principal)
 	buffer = appendOrNull(append(buffer, `,"Object":`...), e.Payload)
 	buffer = appendOrNull(append(buffer, `,"Original":`...), e.Original)
+	if signer != nil {
+		buffer = appendCursor(append(buffer, `,"Cursor":`...), signer, e)
+	}
 	return textFrame(append(buffer, '}'))
 }
 
@@ -69,6 +100,9 @@ func appendDRPTime(dst []byte, t time.Time) []byte {
 func (drp) decode(message []byte) (command, error) {
 	verb, text, _ := strings.Cut(strings.TrimSpace(string(message)), " ")
 	text = strings.Clone(strings.TrimSpace(text)) // kept by itself: the message may be mostly blanks
+	if verb == "resume" && utf8.ValidString(text) {
+		return command{action: resume, cursor: &text}, nil
+	}
 	if text == "" || !utf8.ValidString(text) {
 		return command{}, nil
 	}
@@ -85,25 +119,30 @@ func (drp) decode(message []byte) (command, error) {
 	return command{}, nil
 }
 
+func (drp) name() string { return "drp" }
+
 // binary is false: the real server ignores such messages.
 func (drp) binary() bool { return false }
 
 // reply acknowledges each command. Real clients wait for that without end, so
 // a command that can't be carried out ends the connection.
-func (drp) reply(cmd command, _ result, err error) []byte {
-	if err != nil || cmd.action == nothing {
-		return nil
-	}
+func (drp) reply(cmd command, got result, err error) []byte {
 	text, _ := cmd.said.(string)
-	ack := notifier.Event{CreatedAt: time.Now(), Type: drpAnswer, Action: "register", Key: text}
-	if cmd.action == unsubscribe {
-		ack.Action = "deregister"
+	switch {
+	case errors.Is(err, errBadCursor):
+		return drpAnswerFrame("resume", *cmd.cursor, []byte(`{"error":"`+err.Error()+`"}`))
+	case err != nil || cmd.action == nothing:
+		return nil
+	case cmd.action == resume:
+		return drpAnswerFrame("resume", got.verdict.cursor, append(appendVerdict([]byte{'{'}, got.verdict), '}'))
+	case cmd.action == unsubscribe:
+		return drpAnswerFrame("deregister", text, nil)
 	}
-	return drpFrame(&ack)
+	return drpAnswerFrame("register", text, nil)
 }
 
-// ends is true: see reply.
-func (drp) ends(error) bool { return true }
+// ends is true, see reply, unless the answer says what is wrong.
+func (drp) ends(err error) bool { return !errors.Is(err, errBadCursor) }
 
 // once is false: a client registers and deregisters as it likes.
 func (drp) once() bool { return false }

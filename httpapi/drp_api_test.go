@@ -14,6 +14,7 @@ import (
 	"example.com/notifier/httpapi"
 	"example.com/notifier/notifier"
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
 const eventsPath = "/api/v3/events"
@@ -181,7 +182,7 @@ func TestDRP_Post(t *testing.T) {
 		}
 		p := stored(t, d.store)
 		want.Principal = "user:alice"
-		if diff := cmp.Diff([]notifier.Event{want}, p.Events); diff != "" {
+		if diff := cmp.Diff([]notifier.Event{want}, p.Events, cmpopts.IgnoreUnexported(notifier.Event{})); diff != "" {
 			t.Errorf("%s: %s", short(body), diff)
 		}
 	}

@@ -174,7 +174,7 @@ func TestDRP_WhatIsNoCommand(t *testing.T) {
 	c := s.drp(token(t, "alice", time.Hour, nil))
 	for _, text := range []string{
 		"", " ", "register", "register ", "deregister", "Register *.*.*", "REGISTER *.*.*", "unregister *.*.*", "*.*.*", "register\t*.*.*", "register\n*.*.*",
-		"hello there", `{"register":"*.*.*"}`, "resume", strings.Repeat("x", 60_000), "register \xff.*.*",
+		"hello there", `{"register":"*.*.*"}`, "resumes", strings.Repeat("x", 60_000), "register \xff.*.*",
 	} {
 		c.text(text)
 		c.silent()

@@ -18,17 +18,18 @@ type closing struct {
 // what a client does next: after 1012 and 1013 it should come again, after 1008
 // it should first think.
 var closings = map[notifier.Ending]closing{
-	notifier.EndedByDrop:     {1000, "close"}, // ernius: code and text are the real server's
-	notifier.EndedByClient:   {1000, ""},
-	notifier.EndedBySlowness: {1008, "slow client: events waited unread beyond the limit"},
-	notifier.EndedBySilence:  {1008, "no pong"},
-	notifier.EndedByDeadline: {1008, "no first message in time"},
-	notifier.EndedByProtocol: {1008, "message not understood"},
-	notifier.EndedByAccess:   {1008, "not authorized"},
-	notifier.EndedByLimit:    {1008, "too many subscriptions on one connection"},
-	notifier.EndedByTrickle:  {1008, "message did not arrive in time"},
-	notifier.EndedByCrowd:    {1008, errCrowded.Error()},
-	notifier.EndedByExpiry:   {1008, "token expired"},
+	notifier.EndedByDrop:      {1000, "close"}, // ernius: code and text are the real server's
+	notifier.EndedByClient:    {1000, ""},
+	notifier.EndedBySlowness:  {1008, "slow client: it took nothing for too long"},
+	notifier.EndedByRetention: {1013, "too far behind: what comes next is not stored any more"},
+	notifier.EndedBySilence:   {1008, "no pong"},
+	notifier.EndedByDeadline:  {1008, "no first message in time"},
+	notifier.EndedByProtocol:  {1008, "message not understood"},
+	notifier.EndedByAccess:    {1008, "not authorized"},
+	notifier.EndedByLimit:     {1008, "too many subscriptions on one connection"},
+	notifier.EndedByTrickle:   {1008, "message did not arrive in time"},
+	notifier.EndedByCrowd:     {1008, errCrowded.Error()},
+	notifier.EndedByExpiry:    {1008, "token expired"},
 	// sysadm: codes, and the one text, are the real server's
 	notifier.EndedByNoLogin:  {1000, "no login in time"},
 	notifier.EndedByIdleness: {1000, "no message for too long"},

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"encoding/json"
 	"errors"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -26,7 +27,10 @@ type ernius struct{}
 
 // Encode returns a frame with a JSON list of the events, in the key order of
 // the real server.
-func (ernius) Encode(events []*notifier.Event) []byte {
+func (ernius) Encode(events []*notifier.Event) []byte { return erniusFrame(events, nil) }
+
+// erniusFrame adds cursors if there is a signer.
+func erniusFrame(events []*notifier.Event, signer *notifier.CursorSigner) []byte {
 	size := headerRoom + len("[]")
 	for _, e := range events {
 		size += erniusSize(e)
@@ -37,8 +41,37 @@ func (ernius) Encode(events []*notifier.Event) []byte {
 			buffer = append(buffer, ',')
 		}
 		buffer = appendErnius(buffer, e)
+		if signer != nil {
+			buffer = appendCursor(append(buffer, `,"cursor":`...), signer, e)
+		}
+		buffer = append(buffer, '}')
 	}
 	return textFrame(append(buffer, ']'))
+}
+
+// erniusCursors encodes for clients that want cursors.
+type erniusCursors struct{ signer *notifier.CursorSigner }
+
+// Encode has each event carry its cursor.
+func (c erniusCursors) Encode(events []*notifier.Event) []byte { return erniusFrame(events, c.signer) }
+
+// Joins is as without cursors.
+func (erniusCursors) Joins() bool { return true }
+
+func (ernius) cursors(signer *notifier.CursorSigner) notifier.Encoder { return erniusCursors{signer} }
+
+func (ernius) cursorFrame(cursor string) []byte {
+	return newText(string(sysadmObject("cursor", cursor)))
+}
+
+func (ernius) gapFrame(cursor string) []byte {
+	return erniusVerdict(verdict{word: verdictGap, cursor: cursor})
+}
+
+func erniusVerdict(v verdict) []byte {
+	text := appendVerdict([]byte{'{'}, v)
+	text = appendString(append(text, `,"cursor":`...), v.cursor)
+	return newText(string(append(text, '}')))
 }
 
 // Joins is true: an event is always an element of a list.
@@ -53,6 +86,7 @@ func erniusSize(e *notifier.Event) int {
 	return keysAndTime + len(*e.Recipient) + len(e.Payload)
 }
 
+// appendErnius leaves the object open.
 func appendErnius(dst []byte, e *notifier.Event) []byte {
 	dst = append(dst, `{"accessid":`...)
 	if e.Recipient == nil {
@@ -68,7 +102,7 @@ func appendErnius(dst []byte, e *notifier.Event) []byte {
 	} else {
 		dst = append(dst, e.Payload...)
 	}
-	return append(dst, '}')
+	return dst
 }
 
 // decode reads an announcement: whose events, and from what time on; and, as
@@ -88,7 +122,12 @@ func (ernius) decode(message []byte) (command, error) {
 			since, timed = parseInteger(value)
 		case "auth":
 			cmd.token, cmd.shown = parseString(value)
+		case "cursor":
+			cmd.cursor = parseCursorMember(value)
 		}
+	}
+	if cmd.cursor != nil && !timed {
+		since, timed, cmd.replay = math.MinInt64, true, false
 	}
 	if !named || !timed || checkAccessID(cmd.user) != nil {
 		return cmd, errNotUnderstood
@@ -99,6 +138,8 @@ func (ernius) decode(message []byte) (command, error) {
 	return cmd, nil
 }
 
+func (ernius) name() string { return "ernius" }
+
 // binary is true, as with the real server.
 func (ernius) binary() bool { return true }
 
@@ -107,8 +148,12 @@ func (ernius) once() bool { return true }
 
 // reply says nothing to an announcement that is good. The complaint about
 // another is the real server's, to the letter.
-func (ernius) reply(_ command, _ result, err error) []byte {
+func (ernius) reply(_ command, got result, err error) []byte {
 	switch {
+	case err == nil && got.verdict.word != "":
+		return erniusVerdict(got.verdict)
+	case errors.Is(err, errBadCursor):
+		return newText("Not a cursor of this server")
 	case err == nil, errors.Is(err, notifier.ErrGone), errors.Is(err, errUnavailable):
 		return nil
 	case errors.Is(err, errNotUnderstood):

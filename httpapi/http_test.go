@@ -250,7 +250,7 @@ func TestHTTP_Readiness(t *testing.T) {
 
 func TestHTTP_NoSubscriptionBeforeTheHubKnowsWhereLiveBegins(t *testing.T) {
 	t.Parallel()
-	s := setup(t, func(c *httpapi.Config) { c.Hub = notifier.NewHub(notifier.AccessConfig{}) })
+	s := setup(t, func(c *httpapi.Config) { c.Hub = notifier.NewHub(notifier.HubConfig{}) })
 	if _, status := s.tryDial("/subscribe_to_events"); status != 503 {
 		t.Errorf("status %d, want 503", status)
 	}

@@ -23,10 +23,9 @@ func (c *conn) holdFor(wants []want) (release func(), err error) {
 	if !slices.ContainsFunc(wants, func(w want) bool { return w.latest }) {
 		return c.hold(), nil
 	}
-	ctx, done := c.whileOpen()
-	defer done()
+	ctx := c.whileOpen()
 	for {
-		if c.socket.outbox.WaitEmpty(ctx) != nil {
+		if c.untilLive(ctx) != nil || c.socket.outbox.WaitEmpty(ctx) != nil {
 			return nil, notifier.ErrGone
 		}
 		release = c.hold()
@@ -44,13 +43,12 @@ func (c *conn) sendNewest(owed []newestOwed, viewer notifier.Viewer) error {
 	if len(owed) == 0 {
 		return nil
 	}
-	ctx, done := c.whileOpen()
-	defer done()
+	ctx := c.whileOpen()
 	for _, o := range owed {
 		e, err := c.findNewest(ctx, o, viewer)
 		if err == nil && e != nil {
 			if err = c.socket.outbox.WaitReplies(ctx); err == nil {
-				c.reply(c.codec.Encode([]*notifier.Event{e}))
+				c.reply(c.encoder.Encode([]*notifier.Event{e}))
 			}
 		}
 		switch {

@@ -13,6 +13,8 @@ import (
 // encoder by which the core shares frames.
 type codec interface {
 	notifier.Encoder
+	// name is what operators call the protocol.
+	name() string
 	// binary reports whether a binary message is one like any other. If not, it
 	// is ignored.
 	binary() bool
@@ -31,6 +33,13 @@ type codec interface {
 	// subscriptions have ended, because of errRevoked or errExpired; nil: none.
 	// Without one, the connection ends over an expired token if ends says so.
 	lost(err error) []byte
+	// cursors returns what encodes events for the clients that want a cursor with
+	// each.
+	cursors(*notifier.CursorSigner) notifier.Encoder
+	// cursorFrame returns the frame of a cursor alone, gapFrame that of one before
+	// which something was missed, nobody knows what.
+	cursorFrame(cursor string) []byte
+	gapFrame(cursor string) []byte
 }
 
 // action is what a command wants.
@@ -42,6 +51,7 @@ const (
 	unsubscribe
 	logIn  // the connection, as whom the command's credential names
 	logOut // the connection, with all that it has subscribed to
+	resume // what is subscribed to, from the command's cursor on
 )
 
 // command is what a client asks for.
@@ -64,6 +74,9 @@ type command struct {
 	about *object
 	// replay asks for what is stored, too, of the only thing wanted.
 	replay bool
+	// cursor is where the client wants to go on, "": from now on; nil: it wants no
+	// cursors.
+	cursor *string
 	// fault is what is wrong with the content. It is told only to a client that
 	// may know.
 	fault error
@@ -88,6 +101,8 @@ type result struct {
 	// begin, if not nil, is to be called after the answer, also to a command
 	// that failed: until then, no event goes out.
 	begin func()
+	// verdict is what has become of the command's cursor; zero: it had none.
+	verdict verdict
 	// token is what the client has logged in with, or may from now on, and
 	// expires is its end; zero: none.
 	token   string
@@ -113,6 +128,7 @@ var (
 	errUnknown     = errors.New("no such thing can be asked for")
 	errThrottled   = errors.New("too many failed logins")
 	errUnavailable = errors.New("not available now")
+	errBadCursor   = errors.New("not a cursor of this server")
 	// errRevoked and errExpired end subscriptions that were granted before.
 	errRevoked = errors.New("access was revoked")
 	errExpired = errors.New("the token has expired")

@@ -82,7 +82,7 @@ func TestRefusals_OfAnonymousMode(t *testing.T) {
 // Before the server follows the log, nobody can subscribe.
 func TestRefusals_WhileStarting(t *testing.T) {
 	t.Parallel()
-	s := setup(t, func(c *httpapi.Config) { c.Hub = notifier.NewHub(notifier.AccessConfig{}) })
+	s := setup(t, func(c *httpapi.Config) { c.Hub = notifier.NewHub(notifier.HubConfig{}) })
 	for _, path := range []string{"/ws", drpPath} {
 		s.turnedAway(httpapi.RefusedStarting, http.StatusServiceUnavailable, path)
 	}

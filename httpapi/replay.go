@@ -14,56 +14,25 @@ const (
 	replayFrame = 64 << 10
 )
 
-// startReplay has the stored events up to the point sent ahead of those the
-// hub delivers, which wait in the outbox meanwhile.
-func (c *conn) startReplay(sub *subscription, f notifier.Filter, until notifier.Point) {
-	ctx, done := c.whileOpen()
-	if !c.spawn(func() { // ends when all is sent, or with the connection
-		defer done()
-		c.replay(ctx, sub, f, until)
-	}) {
-		done()
-	}
-}
-
-// whileOpen returns a context for reading from the store, which ends with the
-// connection: who waits for its client must not wait for ever. There is one at a
-// time, and done ends it.
-func (c *conn) whileOpen() (ctx context.Context, done func()) {
-	ctx, cancel := context.WithCancel(context.Background())
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.stopReading = cancel
-	if c.ending != "" {
-		cancel()
-	}
-	return ctx, func() {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		cancel()
-		c.stopReading = nil
-	}
-}
-
-func (c *conn) replay(ctx context.Context, sub *subscription, f notifier.Filter, until notifier.Point) {
-	err := c.server.places.replay(ctx, c.server.config.Store, f, until, func(events []*notifier.Event) error {
-		readable, err := c.server.config.Hub.Readable(ctx, sub.Subscription, events)
-		if err != nil {
-			return err
+// replaySince is what is stored, by its time, up to the point where live begins. It
+// has no cursors: its order is not that of the log. Whoever wants them gets the
+// first one behind it.
+func (c *conn) replaySince(sub *notifier.Subscription, f notifier.Filter, here notifier.Cursor) owed {
+	return func(ctx context.Context) error {
+		err := c.server.places.replay(ctx, c.server.config.Store, f, here.Point, func(events []*notifier.Event) error {
+			readable, err := c.server.config.Hub.Readable(ctx, sub, events)
+			if err != nil {
+				return err
+			}
+			return c.sendReplay(ctx, readable)
+		})
+		if errors.Is(err, notifier.ErrGone) { // the subscription has ended; others may go on
+			return nil
 		}
-		return c.sendReplay(ctx, readable)
-	})
-	switch {
-	case ctx.Err() != nil: // the connection ends
-	case errors.Is(err, notifier.ErrGone): // the subscription has ended
-		c.socket.outbox.Release()
-		c.socket.flush()
-	case err != nil:
-		c.server.config.Logger.Warn("replay broken off", "user", c.subscriber.User(), "error", err)
-		c.End(notifier.EndedByOutage) // what is held back stays so: live after a hole would be wrong
-	default:
-		c.socket.outbox.Release()
-		c.socket.flush()
+		if err == nil && c.cursors {
+			c.Queue(c.codec.cursorFrame(c.server.cursorText(here)), 0, nil)
+		}
+		return err
 	}
 }
 
@@ -75,7 +44,7 @@ func (c *conn) sendReplay(ctx context.Context, events []*notifier.Event) error {
 		if err := c.socket.outbox.WaitReplies(ctx); err != nil {
 			return err
 		}
-		c.socket.outbox.Reply(c.codec.Encode(events[:n]))
+		c.socket.outbox.Reply(c.encoder.Encode(events[:n]))
 		c.socket.flush()
 		events = events[n:]
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"example.com/notifier/httpapi/auth"
+	"example.com/notifier/notifier"
 	"github.com/go-chi/chi/v5"
 )
 
@@ -19,8 +20,10 @@ type Server struct {
 	connections *connections
 	logins      *auth.Logins
 	sessions    *auth.Signer
+	cursors     *notifier.CursorSigner
 	places      places // of replays
 	pushing     budget
+	counters    counters
 	handler     http.Handler
 	began       time.Time
 	refusals    *refusals
@@ -48,11 +51,13 @@ func New(c Config) (*Server, error) {
 		connections: newConnections(complete),
 		logins:      auth.NewLogins(auth.LoginConfig{}),
 		sessions:    sessions,
+		cursors:     notifier.NewCursorSigner(complete.SessionKey),
 		places:      newPlaces(complete.MaxReplays),
 		pushing:     newBudget(complete.MaxPushing),
 		began:       time.Now(),
 		refusals:    refused,
 		commands:    commandRate(complete),
+		counters:    newCounters(),
 	}
 	s.busy.most = int64(complete.MaxRequests)
 	s.life, s.giveUp = context.WithCancel(context.Background())

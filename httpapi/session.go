@@ -53,7 +53,7 @@ func endingOf(err error) notifier.Ending {
 	switch {
 	case errors.Is(err, errThrottled):
 		return notifier.EndedByThrottle
-	case errors.Is(err, errNotUnderstood):
+	case errors.Is(err, errNotUnderstood), errors.Is(err, errBadCursor):
 		return notifier.EndedByProtocol
 	case errors.Is(err, errTooMuch):
 		return notifier.EndedByLimit
@@ -80,6 +80,8 @@ func (c *conn) carryOut(cmd command) (result, error) {
 	case cmd.action == logOut:
 		c.logOut()
 		return result{}, nil
+	case cmd.action == resume:
+		return c.resumeAll(cmd)
 	case cmd.action == nothing && !cmd.shown:
 		return result{}, cmd.fault
 	}
@@ -91,8 +93,7 @@ func (c *conn) carryOut(cmd command) (result, error) {
 	if cmd.action != subscribe || len(cmd.wants) == 0 {
 		return result{}, c.withdraw(cmd, who)
 	}
-	begin, err := c.subscribe(cmd, who)
-	return result{begin: begin}, err
+	return c.subscribe(cmd, who)
 }
 
 // identify returns who sends a command: whose token it shows, or else whose the
@@ -137,70 +138,112 @@ func (c *conn) withdraw(cmd command, who caller) error {
 // subscribe joins the hub if the policy allows it. If access changes between
 // the policy's answer and the joining, it is asked again; if it then refuses,
 // what was held back in the first try must go on all the same.
-func (c *conn) subscribe(cmd command, who caller) (begin func(), err error) {
+func (c *conn) subscribe(cmd command, who caller) (got result, err error) {
+	from, err := c.parseCursor(cmd)
+	if err != nil {
+		return got, err
+	}
 	for range maxPermitTries {
-		next, err := c.trySubscribe(cmd, who)
-		if next != nil {
-			begin = next
+		next, err := c.trySubscribe(cmd, who, from)
+		if next.begin != nil {
+			got = next
 		}
 		if !errors.Is(err, notifier.ErrStalePermit) {
-			return begin, err
+			return got, err
 		}
 	}
-	return nil, errUnavailable
+	return got, errUnavailable
 }
 
 // maxPermitTries bounds how often the policy is asked about one subscription.
 const maxPermitTries = 100
 
-func (c *conn) trySubscribe(cmd command, who caller) (begin func(), err error) {
+func (c *conn) trySubscribe(cmd command, who caller, from *resumption) (got result, err error) {
 	admission, err := c.server.admit(c.server.life, who, cmd.about)
 	switch {
 	case err != nil:
-		return nil, err
+		return got, err
 	case cmd.fault != nil:
-		return nil, cmd.fault
+		return got, cmd.fault
 	case cmd.about != nil && admission.Dataset != nil && !admission.MayRead:
-		return nil, errNoAccess
+		return got, errNoAccess
 	}
 	user, err := who.actingFor(cmd.user)
 	if err != nil {
-		return nil, err
+		return got, err
 	}
 	permit := notifier.Permit{At: admission.At, Account: who.account}
 	if cmd.about != nil && admission.Dataset != nil {
 		permit.Scope = &notifier.Question{User: who.User, Type: cmd.about.eventType, Dataset: *admission.Dataset, HasDataset: true}
 	}
 	if !c.hasRoom(cmd.wants, user) {
-		return nil, errTooMuch
+		return got, errTooMuch
 	}
 	if err := c.countFor(who, user); err != nil {
-		return nil, err
+		return got, err
 	}
 	c.join(cmd.user)
-	if begin, err = c.holdFor(cmd.wants); err != nil {
-		return begin, err
+	if err := c.reach(from); err != nil {
+		return got, err
+	}
+	if from != nil {
+		c.wantCursors()
+	}
+	release, err := c.holdFor(cmd.wants)
+	got.begin = release
+	if err != nil {
+		return got, err
+	}
+	filters := make([]notifier.Filter, len(cmd.wants))
+	for i, w := range cmd.wants {
+		filters[i] = w.filter(user)
 	}
 	viewer := notifier.Viewer{User: user, Admin: who.unrestricted()}
+	behind := from != nil || cmd.replay
+	subs, here, err := c.server.config.Hub.SubscribeAll(c.subscriber, viewer, permit, behind, filters...)
+	if err != nil {
+		return got, err
+	}
+	if behind {
+		got.begin = func() { release(); c.pursue(nil) }
+	}
 	var newest []newestOwed
-	for _, w := range cmd.wants {
-		filter := w.filter(user)
-		joined, point, err := c.server.config.Hub.Subscribe(c.subscriber, viewer, filter, permit)
-		if err != nil {
-			return begin, err
-		}
-		sub := &subscription{joined, who.standing(), w.weigh(user)}
+	for i, w := range cmd.wants {
+		sub := &subscription{subs[i], who.standing(), w.weigh(user)}
 		if lost, ok := c.record(w.name, sub); !ok {
-			return begin, lost
+			c.unsubscribeRest(subs[i+1:])
+			return got, lost
 		}
-		if cmd.replay {
-			begin = func() { c.startReplay(sub, filter, point) } // it releases when it is done
-		}
-		if w.latest {
-			newest = append(newest, newestOwed{sub, filter, point})
+		if w.latest && (from == nil || from.from == nil) {
+			newest = append(newest, newestOwed{sub, filters[i], here.Point})
 		}
 	}
-	return begin, c.sendNewest(newest, viewer)
+	if err := c.sendNewest(newest, viewer); err != nil {
+		return got, err
+	}
+	var first owed
+	switch {
+	case from != nil && (from.from != nil || !cmd.replay):
+		if got.verdict, first, err = c.findMissed(from, subs, here); err != nil {
+			return got, err
+		}
+	case cmd.replay:
+		first = c.replaySince(subs[0], filters[0], here)
+		if from != nil {
+			got.verdict = verdict{word: verdictResumed}
+		}
+	}
+	if behind {
+		got.begin = func() { release(); c.pursue(first) }
+	}
+	return got, nil
+}
+
+// unsubscribeRest is for subscriptions that were not recorded.
+func (c *conn) unsubscribeRest(subs []*notifier.Subscription) {
+	for _, sub := range subs {
+		c.server.config.Hub.Unsubscribe(sub)
+	}
 }
 
 // hold keeps events back until the answer is queued: nothing may come before
@@ -219,10 +262,8 @@ func (c *conn) join(user string) {
 	if c.subscriber != nil {
 		return
 	}
-	s := notifier.NewSubscriber(user, c.codec, c)
-	c.mu.Lock()
-	c.subscriber = s
-	c.mu.Unlock()
+	s := notifier.NewSubscriber(user, c.encoder, c)
+	c.setSubscriber(s)
 	c.server.config.Hub.Join(s)
 }
 

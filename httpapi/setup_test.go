@@ -53,7 +53,7 @@ func position(xmax uint64) notifier.Position {
 }
 
 func newStore() *store {
-	s := &store{hub: notifier.NewHub(notifier.AccessConfig{}), xid: 100}
+	s := &store{hub: notifier.NewHub(notifier.HubConfig{}), xid: 100}
 	s.hub.Start(notifier.Beginning{Position: position(s.xid)})
 	return s
 }
@@ -74,6 +74,9 @@ func (s *store) published() []notifier.Publication {
 func (s *store) Admit(context.Context, string, string, string) (notifier.Admission, error) {
 	return notifier.Admission{Exists: true, MayRead: true}, nil
 }
+
+// Resumable never finds a gap.
+func (s *store) Resumable(context.Context, notifier.Cursor) (bool, error) { return true, nil }
 
 // UserCredentials returns what setAccount has set.
 func (s *store) UserCredentials(_ context.Context, user string) (notifier.Credentials, bool, error) {

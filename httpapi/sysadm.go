@@ -58,14 +58,43 @@ func (*sysadm) Joins() bool { return false }
 
 // Encode returns the message of an event. Its args are the payload as it was
 // written; clients expect an object, so nothing becomes an empty one.
-func (*sysadm) Encode(events []*notifier.Event) []byte {
-	e := events[0]
+func (*sysadm) Encode(events []*notifier.Event) []byte { return sysadmEvent(events[0], nil) }
+
+// sysadmEvent adds the cursor if there is a signer.
+func sysadmEvent(e *notifier.Event, signer *notifier.CursorSigner) []byte {
 	args := []byte(e.Payload)
 	if kind := kindOf(args); kind == "null" || kind == "nothing" {
 		args = []byte("{}")
 	}
-	return sysadmFrame(args, "", e.Type, "events")
+	var cursor []byte
+	if signer != nil {
+		cursor = appendCursor(nil, signer, e)
+	}
+	return sysadmMessage(args, cursor, "", e.Type, "events")
 }
+
+// sysadmCursors encodes for clients that want cursors.
+type sysadmCursors struct{ signer *notifier.CursorSigner }
+
+// Encode has the event carry its cursor.
+func (c sysadmCursors) Encode(events []*notifier.Event) []byte {
+	return sysadmEvent(events[0], c.signer)
+}
+
+// Joins is as without cursors.
+func (sysadmCursors) Joins() bool { return false }
+
+func (*sysadm) cursors(signer *notifier.CursorSigner) notifier.Encoder { return sysadmCursors{signer} }
+
+func (*sysadm) cursorFrame(cursor string) []byte {
+	return sysadmMessage([]byte("{}"), appendString(nil, cursor), "", "cursor", "events")
+}
+
+func (*sysadm) gapFrame(cursor string) []byte {
+	return sysadmMessage([]byte(`{"verdict":"gap"}`), appendString(nil, cursor), "", "cursor", "events")
+}
+
+func (*sysadm) name() string { return "sysadm" }
 
 // binary is true: the real server takes it for text.
 func (*sysadm) binary() bool { return true }
@@ -121,6 +150,9 @@ func (s *sysadm) decodeEvents(cmd *command, r *sysadmRequest) {
 	if !ok {
 		cmd.fault = errNotUnderstood
 		return
+	}
+	if cmd.action == subscribe {
+		cmd.cursor = r.cursor
 	}
 	named := make(map[string]bool, len(types))
 	r.good = []byte("{}")

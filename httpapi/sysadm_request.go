@@ -12,7 +12,8 @@ import (
 type sysadmRequest struct {
 	namespace, name, id string
 	args                []byte
-	good                []byte // args of the answer if all goes well; nil: a session's
+	cursor              *string // nil: none are wanted
+	good                []byte  // args of the answer if all goes well; nil: a session's
 }
 
 // readSysadmRequest reads the envelope of a request, an object. Without args, the
@@ -30,6 +31,8 @@ func readSysadmRequest(message []byte) sysadmRequest {
 			r.id, _ = parseString(value)
 		case "args":
 			r.args = value
+		case "cursor":
+			r.cursor = parseCursorMember(value)
 		}
 	}
 	return r
@@ -105,6 +108,12 @@ func (*sysadm) reply(cmd command, got result, err error) []byte {
 	case r.good == nil:
 		return r.answer(sysadmSessionOf(got, time.Now()))
 	}
+	if v := got.verdict; v.word != "" {
+		args := append(r.good[:len(r.good)-1:len(r.good)-1], ',') // it names a type at least
+		args = appendVerdict(args, v)
+		args = appendString(append(args, `,"cursor":`...), v.cursor)
+		return r.answer(append(args, '}'))
+	}
 	return r.answer(r.good)
 }
 
@@ -139,7 +148,7 @@ func (r *sysadmRequest) failure(err error) []byte {
 
 func sysadmCode(err error) (code, text string) {
 	switch {
-	case errors.Is(err, errNotUnderstood), errors.Is(err, errTooMuch):
+	case errors.Is(err, errNotUnderstood), errors.Is(err, errTooMuch), errors.Is(err, errBadCursor):
 		return "400", "Bad Request"
 	case errors.Is(err, errUnknown):
 		return "404", "Not Found"
@@ -154,8 +163,16 @@ func (*sysadm) ends(err error) bool { return errors.Is(err, errThrottled) }
 
 // sysadmFrame returns a message; its keys are in the order of the real server's.
 func sysadmFrame(args []byte, id, name, namespace string) []byte {
-	buffer := make([]byte, headerRoom, headerRoom+64+len(args)+len(id)+len(name)+len(namespace))
+	return sysadmMessage(args, nil, id, name, namespace)
+}
+
+// sysadmMessage has a cursor besides, if there is one.
+func sysadmMessage(args, cursor []byte, id, name, namespace string) []byte {
+	buffer := make([]byte, headerRoom, headerRoom+80+len(args)+len(cursor)+len(id)+len(name)+len(namespace))
 	buffer = append(append(buffer, `{"args":`...), args...)
+	if cursor != nil {
+		buffer = append(append(buffer, `,"cursor":`...), cursor...)
+	}
 	buffer = appendString(append(buffer, `,"id":`...), id)
 	buffer = appendString(append(buffer, `,"name":`...), name)
 	buffer = appendString(append(buffer, `,"namespace":`...), namespace)

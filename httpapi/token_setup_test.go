@@ -156,7 +156,7 @@ func newDirectory(users ...string) *directory {
 		d.users[u] = true
 	}
 	d.store = &store{xid: 100}
-	d.hub = notifier.NewHub(notifier.AccessConfig{Policy: d, Accounts: d.AccountGenerations})
+	d.hub = notifier.NewHub(notifier.HubConfig{Access: notifier.AccessConfig{Policy: d, Accounts: d.AccountGenerations}})
 	d.hub.Start(notifier.Beginning{Position: position(d.xid)})
 	return d
 }

@@ -14,6 +14,7 @@ import (
 
 // upgrade is where the WebSockets of a protocol begin, behind the door.
 func (s *Server) upgrade(codec codec) http.HandlerFunc {
+	traffic := s.counters.protocol(codec.name())
 	return func(w http.ResponseWriter, r *http.Request) {
 		if r.ProtoMajor > 1 { // where there is no upgrade to ask for
 			refuse(w, http.StatusHTTPVersionNotSupported, "a WebSocket begins with an upgrade of HTTP/1.1")
@@ -35,7 +36,7 @@ func (s *Server) upgrade(codec codec) http.HandlerFunc {
 			s.turnAway(w, r, RefusedPerUser)
 			return
 		}
-		c := &conn{server: s, codec: codec, caller: who, admitted: who.admitted, peer: peerOf(r), place: taken}
+		c := &conn{server: s, codec: codec, caller: who, admitted: who.admitted, peer: peerOf(r), place: taken, traffic: traffic}
 		ws, err := websocket.Accept(&hijacker{w, c}, r, &websocket.AcceptOptions{
 			InsecureSkipVerify: true, // the guard has checked the Origin
 			CompressionMode:    websocket.CompressionDisabled,
@@ -74,6 +75,8 @@ func (c *conn) attach(s net.Conn, early []byte) {
 	c.socket.owner = c
 	c.socket.timeout = c.server.config.WriteTimeout
 	c.socket.outbox.Limits = c.server.config.Outbox
+	c.delivery.server, c.owner, c.encoder = c.server, c, c.codec
+	c.outbox, c.flush = &c.socket.outbox, c.socket.flush
 }
 
 // plainSocket returns what lies below TLS and the PROXY protocol.

@@ -64,6 +64,13 @@ func TestPublisher_MayDoNothingElse(t *testing.T) {
 		"SELECT FROM notifier.idempotency_keys",
 		"INSERT INTO notifier.idempotency_keys (key) VALUES ('k')",
 		"SELECT FROM notifier.goose_db_version",
+		"SELECT FROM notifier.histories",
+		"SELECT FROM notifier.signing_key",
+		"SELECT notifier.identity()",
+		"SELECT notifier.beginning()",
+		"SELECT notifier.ended_id()",
+		"SELECT notifier.adopt('0')",
+		"SELECT notifier.anchor_mark(1, '1', now(), '', '', '')",
 		"CREATE TABLE notifier.mine (n int)",
 		"CREATE FUNCTION notifier.mine() RETURNS int LANGUAGE sql AS 'SELECT 1'",
 	} {
@@ -91,13 +98,24 @@ func TestServer_HasWhatItNeedsAndNoMore(t *testing.T) {
 		"INSERT INTO notifier.idempotency_keys (principal, key) VALUES ('p', 'k') ON CONFLICT DO NOTHING",
 		"DELETE FROM notifier.idempotency_keys WHERE created_at < now()",
 		"SELECT version_id FROM notifier.goose_db_version",
+		"SELECT * FROM notifier.identity()",
+		"SELECT * FROM notifier.beginning()",
+		"SELECT notifier.position()",
+		"SELECT * FROM notifier.adopt('0')",
+		"SELECT notifier.anchor_mark(id, txid, created_at, type, action, key) FROM notifier.events",
+		"SELECT * FROM notifier.histories",
+		"UPDATE notifier.histories SET up_to = pg_current_snapshot()",
 		"LISTEN notifier",
 	)
 	for _, sql := range []string{
 		"INSERT INTO notifier.events (control) VALUES ('drop_user')",
 		"INSERT INTO notifier.events (txid) VALUES ('1')",
 		"UPDATE notifier.events SET type = 'b'",
+		"UPDATE notifier.events SET txid = '3'",
 		"TRUNCATE notifier.events",
+		"UPDATE notifier.histories SET history = ''",
+		"DELETE FROM notifier.histories",
+		"SELECT notifier.ended_id()",
 		"INSERT INTO notifier.goose_db_version (version_id, is_applied) VALUES (2, true)",
 		"CREATE TABLE notifier.mine (n int)",
 		"DROP TRIGGER doorbell ON notifier.events",
@@ -134,9 +152,28 @@ func TestPublic_MayNothing(t *testing.T) {
 		"SELECT notifier.publish('a')",
 		"SELECT notifier.drop_user('joe')",
 		"SELECT notifier.try_tail()",
+		"SELECT notifier.position()",
 		"CREATE FUNCTION notifier.mine() RETURNS int LANGUAGE sql AS 'SELECT 1'",
 	} {
 		refused(t, conn, insufficientPrivilege, sql)
+	}
+}
+
+// What a page load needs is the schema, and nothing in it.
+func TestPosition_IsForWhoeverMaySeeTheSchema(t *testing.T) {
+	t.Parallel()
+	url := dbtest.New(t)
+	admin := dbtest.Connect(t, url)
+	exec(t, admin, "CREATE ROLE page_reader", "GRANT USAGE ON SCHEMA notifier TO page_reader")
+	defer exec(t, admin, "DROP OWNED BY page_reader", "DROP ROLE page_reader")
+	for _, role := range []string{"page_reader", "notifier_publisher"} {
+		conn := acting(t, url, role)
+		if text := scalar[string](t, conn, "SELECT notifier.position()"); text == "" {
+			t.Errorf("%s got nothing", role)
+		}
+		for _, sql := range []string{"SELECT FROM notifier.events", "SELECT FROM notifier.signing_key", "SELECT FROM notifier.positions"} {
+			refused(t, conn, insufficientPrivilege, sql)
+		}
 	}
 }
 

@@ -212,10 +212,13 @@ func (h *Hub) judgeLocked(sub *Subscription, e *Event, now time.Time) (judgement
 			return denied, Question{}
 		}
 	}
+	h.stats.Checks++
 	v, ok := sub.reader.verdicts[q.scope()]
-	switch {
-	case !ok || !now.Before(v.until):
+	if !ok || !now.Before(v.until) {
 		return unknown, q
+	}
+	h.stats.Known++
+	switch {
 	case !v.allowed:
 		return denied, Question{}
 	case v.early:

@@ -38,7 +38,7 @@ func batch(t *testing.T, from, to string, events ...*notifier.Event) notifier.Pa
 func TestHub_VerdictOfALaterGrantIsNotForEarlierEvents(t *testing.T) {
 	t.Parallel()
 	policy, later := newRules(t, "a d", "b d"), &ahead{}
-	h := notifier.NewHub(notifier.AccessConfig{Policy: policy, Changes: later.changes})
+	h := notifier.NewHub(notifier.HubConfig{Access: notifier.AccessConfig{Policy: policy, Changes: later.changes}})
 	h.Start(notifier.Beginning{Position: position(t, "10:10:")})
 	a, _ := watch(t, h, notifier.Viewer{User: "a"}, nil)
 	b, _ := watch(t, h, notifier.Viewer{User: "b"}, nil)
@@ -62,7 +62,7 @@ func TestHub_VerdictOfALaterGrantIsNotForEarlierEvents(t *testing.T) {
 func TestHub_EarlyVerdictTellsWhatWasBeforeTheNextChange(t *testing.T) {
 	t.Parallel()
 	policy, later := newRules(t, "a d"), &ahead{}
-	h := notifier.NewHub(notifier.AccessConfig{Policy: policy, Changes: later.changes})
+	h := notifier.NewHub(notifier.HubConfig{Access: notifier.AccessConfig{Policy: policy, Changes: later.changes}})
 	h.Start(notifier.Beginning{Position: position(t, "10:10:")})
 	a, _ := watch(t, h, notifier.Viewer{User: "a"}, nil)
 	grant := change(notifier.ControlAccessGranted, "a", "d", 50, "50:51:50")
@@ -81,7 +81,7 @@ func TestHub_EarlyVerdictThatIsAskedAgain(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		policy, later := newRules(t, "a d"), &ahead{}
-		h := notifier.NewHub(notifier.AccessConfig{Policy: policy, Changes: later.changes, MaxAge: time.Minute})
+		h := notifier.NewHub(notifier.HubConfig{Access: notifier.AccessConfig{Policy: policy, Changes: later.changes, MaxAge: time.Minute}})
 		h.Start(notifier.Beginning{Position: position(t, "10:10:")})
 		a, _ := watch(t, h, notifier.Viewer{User: "a"}, nil)
 		vague := change(notifier.ControlAccessChanged, "a", "", 50, "50:51:50")
@@ -100,7 +100,7 @@ func TestHub_EarlyVerdictThatIsAskedAgain(t *testing.T) {
 func TestHub_ChangesThatThePolicyMayNotHaveSeen(t *testing.T) {
 	t.Parallel()
 	policy, later := newRules(t, "a d"), &ahead{}
-	h := notifier.NewHub(notifier.AccessConfig{Policy: policy, Changes: later.changes})
+	h := notifier.NewHub(notifier.HubConfig{Access: notifier.AccessConfig{Policy: policy, Changes: later.changes}})
 	h.Start(notifier.Beginning{Position: position(t, "10:10:")})
 	a, _ := watch(t, h, notifier.Viewer{User: "a"}, nil)
 	later.controls = []*notifier.Event{
@@ -115,7 +115,7 @@ func TestHub_ChangesThatThePolicyMayNotHaveSeen(t *testing.T) {
 func TestHub_TooManyLaterChangesWithholdWhatIsInDoubt(t *testing.T) {
 	t.Parallel()
 	policy, later := newRules(t, "a d", "a e"), &ahead{}
-	h := notifier.NewHub(notifier.AccessConfig{Policy: policy, Changes: later.changes})
+	h := notifier.NewHub(notifier.HubConfig{Access: notifier.AccessConfig{Policy: policy, Changes: later.changes}})
 	h.Start(notifier.Beginning{Position: position(t, "10:10:")})
 	a, _ := watch(t, h, notifier.Viewer{User: "a"}, nil)
 	publishPage(t, h, batch(t, "10:10:", "21:21:", in("d", 20, 1)))
@@ -128,7 +128,7 @@ func TestHub_TooManyLaterChangesWithholdWhatIsInDoubt(t *testing.T) {
 func TestHub_VerdictForAReplayIsNotForLiveEvents(t *testing.T) {
 	t.Parallel()
 	policy, later := newRules(t), &ahead{}
-	h := notifier.NewHub(notifier.AccessConfig{Policy: policy, Changes: later.changes})
+	h := notifier.NewHub(notifier.HubConfig{Access: notifier.AccessConfig{Policy: policy, Changes: later.changes}})
 	h.Start(notifier.Beginning{Position: position(t, "10:10:")})
 	a, sub := watch(t, h, notifier.Viewer{User: "a"}, nil)
 	policy.set("a d", true)

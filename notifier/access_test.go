@@ -59,7 +59,7 @@ func newRules(t testing.TB, allowed ...string) *rules {
 }
 
 func guarded(p notifier.Policy) *notifier.Hub {
-	return notifier.NewHub(notifier.AccessConfig{Policy: p})
+	return notifier.NewHub(notifier.HubConfig{Access: notifier.AccessConfig{Policy: p}})
 }
 
 // watch subscribes a user to everything it may see.
@@ -136,7 +136,7 @@ func TestHub_VerdictsGrowOld(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		policy := newRules(t, "a d")
-		h := notifier.NewHub(notifier.AccessConfig{Policy: policy, MaxAge: time.Minute})
+		h := notifier.NewHub(notifier.HubConfig{Access: notifier.AccessConfig{Policy: policy, MaxAge: time.Minute}})
 		a, _ := watch(t, h, notifier.Viewer{User: "a"}, nil)
 		publish(h, in("d", 1, 1))
 		policy.set("a d", false)
@@ -154,7 +154,7 @@ func TestHub_VerdictsOfAllAreBounded(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		policy := newRules(t, "a d1", "a d2", "a d3", "b d1", "b d2", "b d3")
-		h := notifier.NewHub(notifier.AccessConfig{Policy: policy, MaxAge: time.Minute, MaxVerdicts: 4})
+		h := notifier.NewHub(notifier.HubConfig{Access: notifier.AccessConfig{Policy: policy, MaxAge: time.Minute, MaxVerdicts: 4}})
 		for _, user := range []string{"a", "b"} {
 			watch(t, h, notifier.Viewer{User: user}, nil)
 		}
@@ -406,7 +406,7 @@ func TestHub_NothingIsDeliveredWhileThePolicyFails(t *testing.T) {
 			}
 			return nil
 		}
-		h := notifier.NewHub(notifier.AccessConfig{Policy: policy, Report: func(err error) { reports = append(reports, fmt.Sprint(err)) }})
+		h := notifier.NewHub(notifier.HubConfig{Access: notifier.AccessConfig{Policy: policy, Report: func(err error) { reports = append(reports, fmt.Sprint(err)) }}})
 		a, _ := watch(t, h, notifier.Viewer{User: "a"}, nil)
 		publish(h, &notifier.Event{ID: 1, TxID: 1}, in("d", 2, 2))
 		wantFrames(t, "a", a, "1", "2")

@@ -42,7 +42,7 @@ func (r *register) answer(_ context.Context, users []string) (map[string]int64, 
 func withAccounts(t *testing.T, generations map[string]int64) (*notifier.Hub, *register) {
 	t.Helper()
 	r := &register{generations: generations, at: position(t, "1000:1000:")}
-	return notifier.NewHub(notifier.AccessConfig{Policy: newRules(t), Accounts: r.answer}), r
+	return notifier.NewHub(notifier.HubConfig{Access: notifier.AccessConfig{Policy: newRules(t), Accounts: r.answer}}), r
 }
 
 // logIn subscribes who is logged in to an account to all that the viewer may
@@ -131,7 +131,7 @@ func TestHub_ChecksAccountsAfterABreak(t *testing.T) {
 	r := logIn(t, h, notifier.Viewer{User: "alice"}, notifier.Account{User: "alice", Generation: 1})
 	h.Start(notifier.Beginning{Position: position(t, "9:9:")})
 	publishPage(t, h, notifier.Page{From: position(t, "9:9:"), To: position(t, "10:10:"), Events: []*notifier.Event{{ID: 1, TxID: 9, Type: "t"}}})
-	wantFrames(t, "alice", r, "logged out")
+	wantFrames(t, "alice", r, "broken", "logged out")
 }
 
 // An admin's login, too, must not be older than what the hub knows of changes.

@@ -46,6 +46,7 @@ func (h *Hub) ask(ctx context.Context, questions []Question, to Position) (allow
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.answeredLocked(questions)
 	if !at.Includes(h.floor) {
 		return nil, errStalePolicy
 	}

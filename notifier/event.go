@@ -36,6 +36,10 @@ type Event struct {
 	// Control is not empty for an instruction to the instances themselves.
 	// Such an event is never delivered to a client.
 	Control Control
+
+	// Where in the log it was read; nil: it was not, or not in the log's order.
+	span   *Span
+	anchor *Event // of the place behind it; nil: the span's
 }
 
 // Control names an instruction carried by the log.

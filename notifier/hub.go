@@ -15,6 +15,8 @@ type Page struct {
 	// Controls are the control events of the whole batch, on its first page:
 	// what they say of access holds before any event of the batch.
 	Controls []*Event
+	// Clock tells about when the page's transactions committed.
+	Clock Clock
 }
 
 // Hub finds for each event the subscribers it is for and who may see it, and
@@ -22,9 +24,20 @@ type Page struct {
 // Publish; all other methods may be called from any. Create one with [NewHub].
 type Hub struct {
 	access AccessConfig
+	log    Log
 
 	mu          sync.Mutex
 	point       Point
+	life        int // how often it was started
+	history     History
+	anchor      Anchor  // where it was started
+	begun       *Cursor // where that was
+	latest      *Event  // the anchor since then; nil: that one
+	here        *Cursor // of the point it was last asked at
+	recent      recent
+	extending   *extension // nil: nobody reads further back
+	meet        *Position  // how far those need it who wait
+	tooFar      *Position  // from here on, it is too much for memory
 	index       index
 	subscribers map[*Subscriber]struct{}
 	users       map[string]*reader
@@ -40,35 +53,80 @@ type Hub struct {
 	// superseded are those of whom something is known from before the batch.
 	superseded []*reader
 
+	stats HubStats // but for what Stats adds
+
 	// Only the feeding goroutine uses these, under mu.
 	candidates []*Subscription
 	touched    []*Subscriber
 	dropped    []*Subscriber
+	fallen     []*Subscriber // behind, since now
+
+	readers int // subscribers that are behind
 }
 
+// HubConfig is what a [Hub] is made from.
+type HubConfig struct {
+	Access AccessConfig
+	// Log is where the events are read from that subscribers have missed; nil:
+	// only what is in memory can be had.
+	Log Log
+	// RecentBytes bounds about the memory for the newest events, which serve those
+	// who have missed a few; 0: 64 MiB.
+	RecentBytes int
+}
+
+const defaultRecentBytes = 64 << 20
+
 // NewHub returns a hub without subscribers that stands before all history.
-func NewHub(access AccessConfig) *Hub {
+func NewHub(c HubConfig) *Hub {
+	access := c.Access
+	if c.RecentBytes == 0 {
+		c.RecentBytes = defaultRecentBytes
+	}
 	if access.MaxAge == 0 {
 		access.MaxAge = defaultVerdictAge
 	}
 	if access.MaxVerdicts == 0 {
 		access.MaxVerdicts = defaultMaxVerdicts
 	}
-	return &Hub{
+	h := &Hub{
 		access:      access,
+		log:         c.Log,
+		recent:      recent{maxBytes: c.RecentBytes},
 		index:       newIndex(),
 		subscribers: make(map[*Subscriber]struct{}),
 		users:       make(map[string]*reader),
 		accounts:    make(map[string]map[*Subscription]struct{}),
 	}
+	h.recent.begin(Position{})
+	return h
 }
 
 // Start puts the hub at a beginning without delivering anything: where live
 // begins. The feed calls it before the first page, and again when the history
 // it followed has broken off; what was known of access is asked anew.
 func (h *Hub) Start(b Beginning) {
+	for _, s := range h.start(b) {
+		s.receiver.Broken(Cursor{History: b.History, Point: Point{From: b.Position, To: b.Position}, Anchor: b.Anchor})
+	}
+}
+
+// start returns whom it concerns if there was another history before.
+func (h *Hub) start(b Beginning) (cut []*Subscriber) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	for s := range h.subscribers {
+		s.behind = nil
+		if h.life > 0 {
+			cut = append(cut, s)
+		}
+	}
+	h.life++
+	h.readers = 0
+	h.history, h.anchor, h.latest, h.here = b.History, b.Anchor, nil, nil
+	h.begun = &Cursor{History: b.History, Point: Point{From: b.Position, To: b.Position}, Anchor: b.Anchor}
+	h.recent.begin(b.Position)
+	h.meet, h.tooFar = nil, nil
 	h.point = Point{From: b.Position, To: b.Position}
 	h.floor = b.Position
 	h.restarted = len(h.accounts) > 0
@@ -77,6 +135,15 @@ func (h *Hub) Start(b Beginning) {
 	for _, r := range h.users {
 		r.verdicts, r.replayed = nil, nil
 	}
+	return cut
+}
+
+// Continue says that the log goes on in another history, with nothing lost: a
+// standby was promoted. What was published before is of both. The feed calls it.
+func (h *Hub) Continue(history History) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.history, h.here = history, nil
 }
 
 // Point returns the place up to which the hub has published.
@@ -141,27 +208,49 @@ var (
 // be queued; replay owes those it covers. An event that several filters of one
 // subscriber want is queued once.
 func (h *Hub) Subscribe(s *Subscriber, v Viewer, f Filter, permit Permit) (*Subscription, Point, error) {
-	topics := f.topics() // may be thousands: not under the lock
+	subs, here, err := h.SubscribeAll(s, v, permit, false, f)
+	if err != nil {
+		return nil, here.Point, err
+	}
+	return subs[0], here.Point, nil
+}
+
+// SubscribeAll adds several filters at once, all from the same point on. With
+// behind, the subscriber gets nothing more by itself until [Hub.CatchUp]: what it
+// is owed from before the point goes first.
+func (h *Hub) SubscribeAll(s *Subscriber, v Viewer, permit Permit, behind bool, filters ...Filter) ([]*Subscription, Cursor, error) {
+	topics := make([][]topic, len(filters)) // may be thousands: not under the lock
+	for i := range filters {
+		topics[i] = filters[i].topics()
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	here := h.hereLocked()
 	if _, ok := h.subscribers[s]; !ok {
-		return nil, h.point, ErrGone
+		return nil, *here, ErrGone
 	}
 	if permit.Account != nil && (h.access.Accounts == nil || h.access.Policy == nil) {
-		return nil, h.point, errNoAccounts
+		return nil, *here, errNoAccounts
 	}
 	checked := !v.Admin || permit.Account != nil
 	if h.access.Policy != nil && checked && !permit.At.Includes(h.floor) {
-		return nil, h.point, ErrStalePermit
+		return nil, *here, ErrStalePermit
 	}
-	sub := &Subscription{
-		subscriber: s, viewer: v, reader: h.admitLocked(s, v.User),
-		filter: f, plain: f.plain(), permit: permit,
+	subs := make([]*Subscription, len(filters))
+	for i, f := range filters {
+		subs[i] = &Subscription{
+			subscriber: s, viewer: v, reader: h.admitLocked(s, v.User),
+			filter: f, plain: f.plain(), permit: permit, start: here,
+		}
+		s.keep(subs[i])
+		h.index.add(subs[i], topics[i])
+		h.restLocked(subs[i])
 	}
-	s.keep(sub)
-	h.index.add(sub, topics)
-	h.restLocked(sub)
-	return sub, h.point, nil
+	h.stats.Subscriptions += len(subs)
+	if behind {
+		h.holdLocked(s)
+	}
+	return subs, *here, nil
 }
 
 // Unsubscribe takes a filter back; a second time it does nothing.
@@ -176,6 +265,7 @@ func (h *Hub) unsubscribeLocked(sub *Subscription) bool {
 	if sub.place == 0 {
 		return false
 	}
+	h.stats.Subscriptions--
 	s.discard(sub)
 	h.index.remove(sub)
 	h.unrestLocked(sub)
@@ -199,6 +289,10 @@ func (h *Hub) leaveLocked(s *Subscriber) {
 		h.unsubscribeLocked(s.subscriptions[len(s.subscriptions)-1])
 	}
 	delete(h.subscribers, s)
+	if s.behind != nil {
+		s.behind = nil
+		h.readers--
+	}
 	if s.user != "" {
 		h.dismissLocked(s, s.user)
 	}

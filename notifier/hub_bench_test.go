@@ -12,9 +12,15 @@ type sink struct {
 	frames [][]byte
 }
 
-func (s *sink) Queue(frame []byte, events int)                 { s.outbox.Queue(frame, events) }
+func (s *sink) Behind()                                        {}
+func (s *sink) Broken(notifier.Cursor)                         {}
 func (s *sink) End(notifier.Ending)                            {}
 func (s *sink) Revoke([]*notifier.Subscription, notifier.Loss) {}
+
+func (s *sink) Queue(frame []byte, events int, first *notifier.Event) *notifier.Event {
+	s.outbox.Queue(frame, events, first)
+	return nil
+}
 
 func (s *sink) Flush() {
 	if !s.outbox.Acquire() {
@@ -41,7 +47,7 @@ func BenchmarkHub(b *testing.B) {
 		events int
 	}{{"event", 1}, {"page", 1000}} {
 		b.Run(c.name, func(b *testing.B) {
-			h := notifier.NewHub(notifier.AccessConfig{})
+			h := notifier.NewHub(notifier.HubConfig{})
 			for range 1000 {
 				s := notifier.NewSubscriber("a", ids{joins: true}, &sink{})
 				h.Join(s)

@@ -22,10 +22,19 @@ type recorder struct {
 	ending  notifier.Ending
 }
 
-func (r *recorder) Queue(frame []byte, _ int) {
+func (r *recorder) Queue(frame []byte, _ int, _ *notifier.Event) *notifier.Event {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.frames = append(r.frames, string(frame))
+	return nil
+}
+
+func (r *recorder) Behind() {}
+
+func (r *recorder) Broken(notifier.Cursor) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.frames = append(r.frames, "broken")
 }
 
 func (r *recorder) Flush() {
@@ -110,7 +119,7 @@ func wantFrames(t *testing.T, who string, r *recorder, want ...string) {
 
 func TestHub_EventReachesThoseItIsFor(t *testing.T) {
 	t.Parallel()
-	h := notifier.NewHub(notifier.AccessConfig{})
+	h := notifier.NewHub(notifier.HubConfig{})
 	a1, _ := join(h, "a", ids{}, forUser("a"))
 	a2, _ := join(h, "a", ids{}, forUser("a"))
 	b, _ := join(h, "b", ids{}, forUser("b"))
@@ -129,7 +138,7 @@ func TestHub_EventReachesThoseItIsFor(t *testing.T) {
 
 func TestHub_SeveralFiltersDeliverOnce(t *testing.T) {
 	t.Parallel()
-	h := notifier.NewHub(notifier.AccessConfig{})
+	h := notifier.NewHub(notifier.HubConfig{})
 	r, s := join(h, "a", ids{}, notifier.Filter{Types: []string{"t"}}, notifier.Filter{Keys: []string{"x", "y", "x"}}, notifier.Filter{})
 	again, _, _ := subscribe(h, s, notifier.Filter{Types: []string{"t"}})
 	publish(h, &notifier.Event{ID: 1, TxID: 1, Type: "t", Key: "x"})
@@ -142,7 +151,7 @@ func TestHub_SeveralFiltersDeliverOnce(t *testing.T) {
 // ernius: one frame per client per push, the order of the list kept.
 func TestHub_EventsOfOneTransactionAreJoined(t *testing.T) {
 	t.Parallel()
-	h := notifier.NewHub(notifier.AccessConfig{})
+	h := notifier.NewHub(notifier.HubConfig{})
 	encoded := 0
 	e := ids{joins: true, encoded: &encoded}
 	a1, _ := join(h, "a", e, forUser("a"))
@@ -163,7 +172,7 @@ func TestHub_EventsOfOneTransactionAreJoined(t *testing.T) {
 
 func TestHub_FramesAreShared(t *testing.T) {
 	t.Parallel()
-	h := notifier.NewHub(notifier.AccessConfig{})
+	h := notifier.NewHub(notifier.HubConfig{})
 	encoded := 0
 	for range 100 {
 		join(h, "a", ids{joins: true, encoded: &encoded}, forUser("a"))
@@ -176,7 +185,7 @@ func TestHub_FramesAreShared(t *testing.T) {
 
 func TestHub_DropUserEndsTheUsersConnections(t *testing.T) {
 	t.Parallel()
-	h := notifier.NewHub(notifier.AccessConfig{})
+	h := notifier.NewHub(notifier.HubConfig{})
 	a1, dropped := join(h, "a", ids{joins: true}, forUser("a"))
 	a2, _ := join(h, "a", ids{joins: true})
 	b, _ := join(h, "b", ids{joins: true}, forUser("b"))
@@ -198,7 +207,7 @@ func TestHub_DropUserEndsTheUsersConnections(t *testing.T) {
 
 func TestHub_ControlEventsOfNewerVersionsAreNotDelivered(t *testing.T) {
 	t.Parallel()
-	h := notifier.NewHub(notifier.AccessConfig{})
+	h := notifier.NewHub(notifier.HubConfig{})
 	r, _ := join(h, "a", ids{}, notifier.Filter{})
 	unknown := to("a", 1, 1)
 	unknown.Control = "what_is_this"
@@ -210,7 +219,7 @@ func TestHub_ControlEventsOfNewerVersionsAreNotDelivered(t *testing.T) {
 // ernius: the end of one connection never unregisters another of the same id.
 func TestHub_LeavingTakesOnlyOneself(t *testing.T) {
 	t.Parallel()
-	h := notifier.NewHub(notifier.AccessConfig{})
+	h := notifier.NewHub(notifier.HubConfig{})
 	stays, _ := join(h, "a", ids{}, forUser("a"))
 	gone, s := join(h, "a", ids{}, forUser("a"))
 	h.Leave(s)
@@ -227,7 +236,7 @@ func TestHub_LeavingTakesOnlyOneself(t *testing.T) {
 // overlap, also in the middle of a batch.
 func TestHub_SeamOfReplayAndLive(t *testing.T) {
 	t.Parallel()
-	h := notifier.NewHub(notifier.AccessConfig{})
+	h := notifier.NewHub(notifier.HubConfig{})
 	from, between, after := position(t, "10:10:"), position(t, "20:30:20"), position(t, "40:40:")
 	h.Start(notifier.Beginning{Position: from})
 	pages := []notifier.Page{
@@ -283,7 +292,7 @@ func TestHub_MatchesAsTheFiltersSay(t *testing.T) {
 		}
 		return list
 	}
-	h := notifier.NewHub(notifier.AccessConfig{})
+	h := notifier.NewHub(notifier.HubConfig{})
 	type client struct {
 		*recorder
 		filters map[*notifier.Subscription]notifier.Filter
@@ -335,7 +344,7 @@ func TestHub_MatchesAsTheFiltersSay(t *testing.T) {
 // Clients come and go from many goroutines while events flow: run with -race.
 func TestHub_Concurrency(t *testing.T) {
 	t.Parallel()
-	h := notifier.NewHub(notifier.AccessConfig{})
+	h := notifier.NewHub(notifier.HubConfig{})
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() { // ends after its rounds
@@ -359,7 +368,7 @@ func TestHub_Concurrency(t *testing.T) {
 
 func TestHub_ManyReceiversAreAllFlushed(t *testing.T) {
 	t.Parallel()
-	h := notifier.NewHub(notifier.AccessConfig{})
+	h := notifier.NewHub(notifier.HubConfig{})
 	var all []*recorder
 	for range 1000 {
 		r, _ := join(h, "a", ids{}, forUser("a"))

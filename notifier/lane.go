@@ -16,6 +16,7 @@ type lane struct {
 type queuedFrame struct {
 	frame  []byte
 	events int
+	first  *Event // of them
 }
 
 const chunkFrames = 32
@@ -102,15 +103,19 @@ func (l *lane) peek(dst [][]byte, n int) [][]byte {
 	return dst
 }
 
-// truncate keeps only the first n frames.
-func (l *lane) truncate(n int) {
+// truncate keeps only the first n frames, and returns the first event of the others.
+func (l *lane) truncate(n int) (first *Event) {
 	kept := l.keep(n)
-	for l.length > 0 {
+	for gone := 0; l.length > 0; gone++ {
+		if head := l.first.frames[l.from]; gone >= n && first == nil {
+			first = head.first
+		}
 		l.pop()
 	}
 	for _, f := range kept {
 		l.push(f)
 	}
+	return first
 }
 
 func (l *lane) keep(n int) []queuedFrame {

@@ -42,11 +42,12 @@ type Outbox struct {
 	written int
 }
 
-// Queue appends a frame that carries that many events. It returns false, and
+// Queue appends a frame that carries that many events, of which first is the
+// first, nil if there are none. It returns false, and
 // does not take the frame, if that would exceed a limit; a frame larger than
 // the limit is taken by an outbox that has no other. After [Outbox.Finish] it
 // returns true and the frame goes nowhere.
-func (o *Outbox) Queue(frame []byte, events int) bool {
+func (o *Outbox) Queue(frame []byte, events int, first *Event) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.ended {
@@ -55,7 +56,7 @@ func (o *Outbox) Queue(frame []byte, events int) bool {
 	if o.events.length > 0 && o.fullLocked(frame, events) {
 		return false
 	}
-	o.events.push(queuedFrame{frame, events})
+	o.events.push(queuedFrame{frame, events, first})
 	return true
 }
 
@@ -77,7 +78,7 @@ func (o *Outbox) Reply(frame []byte) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if !o.ended {
-		o.replies.push(queuedFrame{frame, 0})
+		o.replies.push(queuedFrame{frame: frame})
 	}
 }
 
@@ -91,6 +92,11 @@ func (o *Outbox) Replies() int {
 // WaitReplies waits until every reply is written.
 func (o *Outbox) WaitReplies(ctx context.Context) error {
 	return o.wait(ctx, func() bool { return o.replies.length == 0 })
+}
+
+// WaitEvents waits until every event is written.
+func (o *Outbox) WaitEvents(ctx context.Context) error {
+	return o.wait(ctx, func() bool { return o.events.length == 0 })
 }
 
 // WaitEmpty waits until everything is written.
@@ -132,7 +138,7 @@ func (o *Outbox) Finish(last []byte) {
 		o.discardLocked()
 	}
 	o.ended = true
-	o.events.push(queuedFrame{last, 0})
+	o.events.push(queuedFrame{frame: last})
 }
 
 // Hold keeps events back until Release, while a replay goes ahead of them.
@@ -156,21 +162,23 @@ func (o *Outbox) Waiting() (events, bytes int) {
 	return o.events.events, o.events.bytes
 }
 
-// Discard drops every event that is not yet handed to the writer.
-func (o *Outbox) Discard() {
+// Discard drops every event that is not yet handed to the writer, and returns the
+// first of them.
+func (o *Outbox) Discard() (first *Event) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if !o.ended { // the last frame stays
-		o.discardLocked()
+	if o.ended { // the last frame stays
+		return nil
 	}
+	return o.discardLocked()
 }
 
-func (o *Outbox) discardLocked() {
+func (o *Outbox) discardLocked() (first *Event) {
 	keep := 0
 	if o.source == &o.events {
 		keep = o.flying
 	}
-	o.events.truncate(keep)
+	return o.events.truncate(keep)
 }
 
 // Acquire makes the caller the writer, if there is none and something to write.

@@ -35,15 +35,15 @@ func TestOutbox_RepliesGoFirstAndHalfWrittenFramesAreFinished(t *testing.T) {
 	t.Parallel()
 	for step := 1; step < 20; step++ {
 		var o notifier.Outbox
-		o.Queue([]byte("event1 "), 1)
-		o.Queue([]byte("event2 "), 1)
+		o.Queue([]byte("event1 "), 1, nil)
+		o.Queue([]byte("event2 "), 1, nil)
 		if !o.Acquire() {
 			t.Fatal("nobody could write")
 		}
 		first := bytes.Join(o.Next(nil), nil)
 		o.Wrote(3)
 		o.Reply([]byte("reply "))
-		o.Queue([]byte("event3 "), 1)
+		o.Queue([]byte("event3 "), 1, nil)
 		if o.Acquire() {
 			t.Fatal("two writers at once")
 		}
@@ -68,17 +68,17 @@ func TestOutbox_RepliesGoFirstAndHalfWrittenFramesAreFinished(t *testing.T) {
 func TestOutbox_Limits(t *testing.T) {
 	t.Parallel()
 	o := notifier.Outbox{Limits: notifier.OutboxLimits{Events: 3, Bytes: 10}}
-	if !o.Queue(make([]byte, 100), 1) {
+	if !o.Queue(make([]byte, 100), 1, nil) {
 		t.Error("a frame above the limit must fit into an empty outbox: it would never arrive")
 	}
-	if o.Queue([]byte("x"), 1) {
+	if o.Queue([]byte("x"), 1, nil) {
 		t.Error("took more bytes than the limit")
 	}
 	o.Reply([]byte("reply"))
 	if n := len(drain(&o, 7)); n != 105 {
 		t.Errorf("wrote %d bytes", n)
 	}
-	if !o.Queue([]byte("a"), 2) || !o.Queue([]byte("b"), 1) || o.Queue([]byte("c"), 1) {
+	if !o.Queue([]byte("a"), 2, nil) || !o.Queue([]byte("b"), 1, nil) || o.Queue([]byte("c"), 1, nil) {
 		t.Error("the limit of three events is not kept")
 	}
 	if events, size := o.Waiting(); events != 3 || size != 2 {
@@ -94,7 +94,7 @@ func TestOutbox_HeldEventsWaitForTheReplay(t *testing.T) {
 	t.Parallel()
 	var o notifier.Outbox
 	o.Hold()
-	o.Queue([]byte("live"), 1)
+	o.Queue([]byte("live"), 1, nil)
 	if o.Acquire() {
 		t.Error("held events are to be written")
 	}
@@ -153,12 +153,12 @@ func TestOutbox_WaitReplies(t *testing.T) {
 func TestOutbox_NothingFollowsTheLastFrame(t *testing.T) {
 	t.Parallel()
 	var o notifier.Outbox
-	o.Queue([]byte("event "), 1)
+	o.Queue([]byte("event "), 1, nil)
 	o.Reply([]byte("reply "))
 	o.Finish([]byte("close"))
 	o.Finish([]byte("close again"))
 	o.Reply([]byte("late reply"))
-	if !o.Queue([]byte("late event"), 1) {
+	if !o.Queue([]byte("late event"), 1, nil) {
 		t.Error("an outbox that ends says that it is full: its client would be called slow")
 	}
 	o.Discard()
@@ -174,7 +174,7 @@ func TestOutbox_FinishDropsWhatIsHeldBack(t *testing.T) {
 	t.Parallel()
 	var o notifier.Outbox
 	o.Hold()
-	o.Queue([]byte("live"), 1)
+	o.Queue([]byte("live"), 1, nil)
 	o.Reply([]byte("half of a replay "))
 	o.Finish([]byte("close"))
 	if got, want := drain(&o, 4), "half of a replay close"; got != want {
@@ -186,7 +186,7 @@ func TestOutbox_WaitEmptyWaitsForEvents(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var o notifier.Outbox
-		o.Queue([]byte("event"), 1)
+		o.Queue([]byte("event"), 1, nil)
 		waited := make(chan error, 1)
 		go func() { waited <- o.WaitEmpty(t.Context()) }() // ends when the event is written
 		synctest.Wait()

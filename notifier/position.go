@@ -140,6 +140,20 @@ func (p Position) Meet(q Position) Position {
 	return Position{xmax: xmax, inProgress: slices.Compact(running)}
 }
 
+// Join returns the position at which has ended what had at either.
+func (p Position) Join(q Position) Position {
+	if p.xmax < q.xmax {
+		p, q = q, p
+	}
+	var running []uint64
+	for _, id := range p.inProgress {
+		if !q.Ended(id) {
+			running = append(running, id)
+		}
+	}
+	return Position{xmax: p.xmax, inProgress: running}
+}
+
 // TxIDRange is the transaction ids from First up to, not including, End.
 type TxIDRange struct{ First, End uint64 }
 

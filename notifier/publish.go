@@ -19,6 +19,7 @@ var errStalePolicy = errors.New("the policy answered as of a position that is to
 // for the policy, for as long as that takes, because an event must neither reach
 // the wrong user nor get lost. It returns an error only if the context ends.
 func (h *Hub) Publish(ctx context.Context, p Page) error {
+	h.place(p)
 	if err := h.obeyChanges(ctx, p); err != nil {
 		return err
 	}
@@ -34,6 +35,18 @@ func (h *Hub) Publish(ctx context.Context, p Page) error {
 			return err
 		}
 	}
+}
+
+// place tells a page's events where in the log they are.
+func (h *Hub) place(p Page) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	span := &Span{History: h.history, life: h.life, From: p.From, To: p.To, before: h.anchor}
+	if h.latest != nil {
+		span.before = AnchorOf(h.latest)
+	}
+	span.place(p.Events, nil)
+	h.recent.open(p.From, p.To)
 }
 
 // obeyChanges has all that a batch's changes of access may have ended checked
@@ -69,6 +82,7 @@ func (h *Hub) insist(ctx context.Context, try func() error) error {
 	for pause := firstPolicyRetry; ; pause = min(2*pause, lastPolicyRetry) {
 		err := try()
 		h.access.report(err)
+		h.failed(err)
 		if err == nil {
 			return nil
 		}
@@ -88,6 +102,11 @@ func (h *Hub) sendOff() {
 	for _, s := range h.dropped {
 		s.receiver.End(EndedByDrop)
 	}
+	for _, s := range h.fallen {
+		s.receiver.Behind()
+	}
+	clear(h.fallen)
+	h.fallen = h.fallen[:0]
 	clear(h.touched) // the lists are used again; they must not keep clients alive
 	clear(h.dropped)
 	h.touched, h.dropped = h.touched[:0], h.dropped[:0]
@@ -110,10 +129,10 @@ func (h *Hub) deliver(p Page, next int) (int, []Question) {
 		} else if open = h.matchLocked(e, now); len(open) > 0 {
 			break
 		}
-		h.point.After = e.ID
+		h.passLocked(e)
 	}
 	for _, s := range h.touched {
-		s.emit()
+		h.emitLocked(s)
 		s.touched, s.seen = false, nil
 	}
 	if len(open) > 0 {
@@ -124,6 +143,17 @@ func (h *Hub) deliver(p Page, next int) (int, []Question) {
 		h.forgetChangesLocked()
 	}
 	return next, nil
+}
+
+// passLocked moves on behind an event.
+func (h *Hub) passLocked(e *Event) {
+	h.point.After = e.ID
+	if e.anchor != nil {
+		h.latest = e.anchor
+	}
+	if e.Control == "" {
+		h.recent.add(e)
+	}
 }
 
 // lookAheadLocked adds the questions of further events, so that the policy is
@@ -146,6 +176,9 @@ func (h *Hub) lookAheadLocked(events []*Event, open []Question, now time.Time) [
 			continue
 		}
 		h.index.match(e, func(sub *Subscription) {
+			if sub.subscriber.behind != nil {
+				return
+			}
 			if j, q := h.judgeLocked(sub, e, now); j == unknown && add(q) {
 				questions = append(questions, q)
 			}
@@ -159,7 +192,7 @@ func (h *Hub) obeyLocked(e *Event) {
 		return // about access, or written by a newer version: it knows what to do
 	}
 	for s := range h.users[*e.Recipient].subscribers {
-		s.emit()
+		h.emitLocked(s)
 		h.leaveLocked(s)
 		h.dropped = append(h.dropped, s)
 	}
@@ -170,6 +203,9 @@ func (h *Hub) obeyLocked(e *Event) {
 func (h *Hub) matchLocked(e *Event, now time.Time) (open []Question) {
 	h.candidates = h.candidates[:0]
 	h.index.match(e, func(sub *Subscription) {
+		if sub.subscriber.behind != nil {
+			return // it will read it by itself
+		}
 		switch j, q := h.judgeLocked(sub, e, now); j {
 		case granted:
 			h.candidates = append(h.candidates, sub)
@@ -182,6 +218,7 @@ func (h *Hub) matchLocked(e *Event, now time.Time) (open []Question) {
 		return open
 	}
 	var single *run // shared by all who get the event by itself
+	queued := 0
 	for _, sub := range h.candidates {
 		s := sub.subscriber
 		if s.seen == e {
@@ -194,27 +231,35 @@ func (h *Hub) matchLocked(e *Event, now time.Time) (open []Question) {
 		}
 		if s.pending != nil && s.pending.event.TxID == e.TxID {
 			s.pending = s.pending.extend(e)
+			queued++
 			continue
 		}
-		s.emit()
+		h.emitLocked(s)
+		if s.behind != nil {
+			continue // since now
+		}
+		queued++
 		if single == nil {
 			single = newRun(e)
 		}
 		s.pending = single
 		if !s.encoder.Joins() {
-			s.emit()
+			h.emitLocked(s)
 		}
 	}
+	h.stats.Deliveries += int64(queued)
 	return nil
 }
 
-// emit queues the frame that was still open for more events.
-func (s *Subscriber) emit() {
+// emitLocked queues the frame that was still open for more events.
+func (h *Hub) emitLocked(s *Subscriber) {
 	if s.pending == nil {
 		return
 	}
 	if frame := s.pending.frame(s.encoder); frame != nil {
-		s.receiver.Queue(frame, s.pending.length)
+		if lost := s.receiver.Queue(frame, s.pending.length, s.pending.first); lost != nil {
+			h.fallLocked(s, lost)
+		}
 	}
 	s.pending = nil
 }

@@ -14,23 +14,24 @@ func (h *Hub) Readable(ctx context.Context, sub *Subscription, events []*Event) 
 		if err != nil || len(open) == 0 {
 			return readable, err
 		}
-		err = h.askForReplay(ctx, sub, open)
+		err = h.askForReplay(ctx, sub.permit.At, open)
 		if err != nil && (!errors.Is(err, errStalePolicy) || pause > lastPolicyRetry) {
 			return nil, err
 		}
 	}
 }
 
-// askForReplay has the policy answer and keeps the answers, unless access has
-// changed again since the policy looked.
-func (h *Hub) askForReplay(ctx context.Context, sub *Subscription, questions []Question) error {
+// askForReplay has the policy answer, as of no earlier than a position, and keeps
+// the answers, unless access has changed again since the policy looked.
+func (h *Hub) askForReplay(ctx context.Context, least Position, questions []Question) error {
 	allowed, at, err := h.access.Policy.Ask(ctx, questions)
 	if err != nil {
 		return err
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if !at.Includes(h.floor) || !at.Includes(sub.permit.At) {
+	h.answeredLocked(questions)
+	if !at.Includes(h.floor) || !at.Includes(least) {
 		return errStalePolicy
 	}
 	h.sweepLocked()
@@ -74,11 +75,13 @@ func (h *Hub) judgeStoredLocked(sub *Subscription, e *Event, now time.Time) (jud
 		return sure, Question{}
 	}
 	q := questionOf(sub.viewer.User, e)
+	h.stats.Checks++
 	v, ok := sub.reader.replayed[q.scope()]
-	switch {
-	case !ok || !now.Before(v.until) || !v.at.Includes(sub.permit.At):
+	if !ok || !now.Before(v.until) || !v.at.Includes(sub.permit.At) {
 		return unknown, q
-	case v.allowed:
+	}
+	h.stats.Known++
+	if v.allowed {
 		return granted, Question{}
 	}
 	return denied, Question{}

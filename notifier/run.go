@@ -4,6 +4,7 @@ package notifier
 // first. Subscribers whose runs are the same share the chain, and so the frame.
 type run struct {
 	event  *Event
+	first  *Event
 	before *run
 	length int
 	// next is the continuation that was asked for last. Events are matched one
@@ -17,11 +18,11 @@ type encodedFrame struct {
 	frame   []byte
 }
 
-func newRun(e *Event) *run { return &run{event: e, length: 1} }
+func newRun(e *Event) *run { return &run{event: e, first: e, length: 1} }
 
 func (r *run) extend(e *Event) *run {
 	if r.next == nil || r.next.event != e {
-		r.next = &run{event: e, before: r, length: r.length + 1}
+		r.next = &run{event: e, first: r.first, before: r, length: r.length + 1}
 	}
 	return r.next
 }

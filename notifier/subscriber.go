@@ -16,13 +16,20 @@ type Encoder interface {
 // Receiver is where a subscriber's frames go: its connection. The hub calls it
 // from the goroutine that publishes, so no method may ever wait for a client.
 type Receiver interface {
-	// Queue takes a shared frame that carries that many events. A receiver
-	// that has no room left ends its connection by itself.
-	Queue(frame []byte, events int)
+	// Queue takes a shared frame that carries that many events, of which first is
+	// the first; nil: it carries none. A receiver that has no room left drops
+	// all events that wait and returns the first one that it has not kept.
+	Queue(frame []byte, events int, first *Event) (lost *Event)
 	// Flush asks for what is queued to be written.
 	Flush()
 	// End closes the connection for that reason, after what is queued.
 	End(reason Ending)
+	// Behind says that the subscriber has fallen behind, as Queue had no room:
+	// [Hub.CatchUp] is needed to bring it back.
+	Behind()
+	// Broken says that the log has become another one, which begins for the client
+	// at that cursor: what happened in between is not known.
+	Broken(now Cursor)
 	// Revoke tells the client, if its protocol has words for that, that these
 	// subscriptions have ended because of that loss: all of them at once, as
 	// there may be thousands.
@@ -61,6 +68,9 @@ type Subscriber struct {
 	seen          *Event          // the event that was last matched: several filters of one subscriber deliver once
 	pending       *run            // events that wait to be joined in one frame
 	touched       bool            // is in the hub's list of receivers to flush
+	revision      int             // grows with each change of the subscriptions
+	behind        *Cursor         // where it is, if it gets nothing by itself; nil: it is live
+	marked        *Cursor         // the last that was sent by itself
 }
 
 // NewSubscriber describes a client of the user, "" if it may act for several; the
@@ -81,6 +91,7 @@ type Subscription struct {
 	filter     Filter
 	plain      bool // a topic that hits needs no look at the filter, but for the time
 	permit     Permit
+	start      *Cursor // where it began; many share it
 	entries    []entry // where the index keeps it
 	place      int     // among its subscriber's, from 1; 0: it has ended
 }
@@ -90,6 +101,7 @@ type Subscription struct {
 func (s *Subscriber) keep(sub *Subscription) {
 	s.subscriptions = append(s.subscriptions, sub)
 	sub.place = len(s.subscriptions)
+	s.revision++
 }
 
 // discard takes one away; the last one comes to its place.
@@ -100,4 +112,5 @@ func (s *Subscriber) discard(sub *Subscription) {
 	s.subscriptions[end] = nil
 	s.subscriptions = s.subscriptions[:end]
 	sub.place = 0
+	s.revision++
 }

@@ -68,13 +68,16 @@ func newFeed(ctx context.Context, url string, pollOnly bool) (reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &feedReader{db: d, hub: notifier.NewHub(notifier.AccessConfig{})}
+	r := &feedReader{db: d, hub: notifier.NewHub(notifier.HubConfig{})}
 	r.start(ctx, func(ctx context.Context) error { return d.Feed(ctx, r) })
 	return r, nil
 }
 
 // Start passes on where live begins.
 func (r *feedReader) Start(b notifier.Beginning) { r.hub.Start(b) }
+
+// Continue passes on which history the log goes on in.
+func (r *feedReader) Continue(history notifier.History) { r.hub.Continue(history) }
 
 // Publish counts events on their way to the hub.
 func (r *feedReader) Publish(ctx context.Context, p notifier.Page) error {

@@ -18,6 +18,7 @@ import (
 type serverConfig struct {
 	logConfig
 	addresses []string
+	admin     string // where operators look; "": nowhere
 	tls       tlsConfig
 	folder    string // where a certificate for development is kept
 	db        db.Config
@@ -25,10 +26,13 @@ type serverConfig struct {
 	tokens    tokenConfig
 	// accessMaxAge is how long a verdict of the policy is used.
 	accessMaxAge time.Duration
+	recentBytes  int
 }
 
 func (c *serverConfig) define(s *settings, address string) {
 	define(s, "addr", "list", address, "where to listen: host:port, or tls://host:port; several with commas", &c.addresses, parseAddresses)
+	define(s, "admin-addr", "host:port", "", "where /metrics and /debug/pprof are, in plain HTTP and for whoever can reach it: "+
+		"best a loopback address, such as 127.0.0.1:9090; empty: nowhere", &c.admin, parseAdminAddress)
 	defineSwitch(s, "plain-passwords", "take passwords over plain HTTP also from other hosts, where anybody on the way can read them",
 		&c.http.PlainPasswords)
 	c.tls.define(s)
@@ -82,6 +86,7 @@ func (c *serverConfig) defineLimits(s *settings) {
 	define(s, "max-requests", "number", "10000", "requests served at once, and connections that are no WebSockets", &h.MaxRequests, parseCount)
 	define(s, "max-subscriptions", "number", "10000", "what one WebSocket is subscribed to; each value of a list counts, and each 64 bytes",
 		&h.MaxSubscriptions, parseCount)
+	define(s, "recent-bytes", "size", "64MiB", "newest events kept in memory for clients that have missed a few", &c.recentBytes, parseSize[int])
 	define(s, "max-replays", "number", "32", "replays that read at once; others wait", &h.MaxReplays, parseCount)
 	define(s, "outbox-events", "number", "4096", "events that may wait for one client", &h.Outbox.Events, parseCount)
 	define(s, "outbox-bytes", "size", "8MiB", "their bytes", &h.Outbox.Bytes, parseSize[int])
@@ -146,6 +151,17 @@ func checkAddress(address string) error {
 		return fmt.Errorf("%q: %w", address, err)
 	}
 	return nil
+}
+
+// parseAdminAddress reads one host:port, or none.
+func parseAdminAddress(text string) (string, error) {
+	if text == "" {
+		return "", nil
+	}
+	if strings.HasPrefix(text, tlsPrefix) {
+		return "", errors.New("there is no TLS: give host:port")
+	}
+	return text, checkAddress(text)
 }
 
 // parseOrigins reads a list of origins as a browser sends them.

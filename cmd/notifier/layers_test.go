@@ -20,15 +20,17 @@ func TestLayers(t *testing.T) {
 		goose     = "github.com/pressly/goose/v3"
 		cobra     = "github.com/spf13/cobra"
 		embedding = "github.com/fergusstrange/embedded-postgres"
+		metrics   = "github.com/prometheus"
 	)
 	for name, forbidden := range map[string][]string{
-		"httpapi":             {module + "/db", module + "/migrations", module + "/cmd", pgx, goose, cobra, "database/sql"},
-		"httpapi/certificate": {module + "/db", module + "/migrations", module + "/notifier", module + "/cmd", pgx, goose, cobra, chi, websocket},
-		"httpapi/client":      {module + "/db", module + "/migrations", module + "/cmd", pgx, goose, cobra, chi, "database/sql"},
-		"db":                  {module + "/httpapi", module + "/migrations", module + "/cmd", websocket, chi, goose, cobra},
-		"db/demo":             {module + "/httpapi", module + "/migrations", module + "/cmd", websocket, chi, goose, cobra},
-		"db/embedded":         {module + "/httpapi", module + "/migrations", module + "/cmd", websocket, chi, goose, cobra},
-		"migrations":          {module + "/httpapi", module + "/db", module + "/notifier", module + "/cmd", websocket, chi, cobra, embedding},
+		"httpapi":              {module + "/db", module + "/migrations", module + "/cmd", pgx, goose, cobra, metrics, "database/sql"},
+		"httpapi/certificate":  {module + "/db", module + "/migrations", module + "/notifier", module + "/cmd", pgx, goose, cobra, chi, websocket},
+		"httpapi/client":       {module + "/db", module + "/migrations", module + "/cmd", pgx, goose, cobra, chi, metrics, "database/sql"},
+		"db":                   {module + "/httpapi", module + "/migrations", module + "/cmd", websocket, chi, goose, cobra, metrics},
+		"db/demo":              {module + "/httpapi", module + "/migrations", module + "/cmd", websocket, chi, goose, cobra},
+		"db/embedded":          {module + "/httpapi", module + "/migrations", module + "/cmd", websocket, chi, goose, cobra},
+		"migrations":           {module + "/httpapi", module + "/db", module + "/notifier", module + "/cmd", websocket, chi, cobra, embedding, metrics},
+		"cmd/notifier/metrics": {module + "/migrations", goose, cobra, embedding},
 		"cmd/notifier": {
 			module + "/db/dbtest", module + "/testcontainers",
 			"go.uber.org/goleak", "github.com/google/go-cmp", "github.com/testcontainers",

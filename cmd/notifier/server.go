@@ -8,6 +8,7 @@ import (
 	"net"
 	"time"
 
+	"example.com/notifier/cmd/notifier/metrics"
 	"example.com/notifier/db"
 	"example.com/notifier/httpapi"
 	"example.com/notifier/httpapi/auth"
@@ -25,6 +26,8 @@ type server struct {
 	http      *httpapi.Server
 	tokens    *auth.Verifier // nil: none are taken
 	listeners []listener
+	feeds     db.Hub // what the feed is given: the hub, or the hub with a clock beside it
+	admin     *admin // nil: there is none
 	// certificate is that of the listeners with TLS; nil: there are none.
 	certificate *certificate.Source
 	// ownCertificate is the file of one that is signed by itself; "": none is.
@@ -53,13 +56,13 @@ func openServer(ctx context.Context, c serverConfig, logger *slog.Logger) (_ *se
 	if err = c.checkWayIn(ctx, s.database); err != nil {
 		return nil, err
 	}
-	s.hub = notifier.NewHub(notifier.AccessConfig{
+	s.hub = notifier.NewHub(notifier.HubConfig{Log: s.database, RecentBytes: c.recentBytes, Access: notifier.AccessConfig{
 		Policy:   s.database,
 		MaxAge:   c.accessMaxAge,
 		Changes:  s.database.AccessChanges,
 		Accounts: s.database.AccountGenerations,
 		Report:   reportPolicy(logger),
-	})
+	}})
 	if c.http.SessionKey, err = s.database.SigningKey(ctx); err != nil {
 		return nil, err
 	}
@@ -86,13 +89,32 @@ func openServer(ctx context.Context, c serverConfig, logger *slog.Logger) (_ *se
 		}
 		s.listeners = append(s.listeners, l)
 	}
+	s.feeds = s.hub
+	if c.admin != "" {
+		if err = s.openAdmin(ctx, c.admin); err != nil {
+			return nil, err
+		}
+	}
 	return s, nil
+}
+
+// openAdmin takes the address for operators, and has times measured.
+func (s *server) openAdmin(ctx context.Context, address string) (err error) {
+	m := metrics.New(metrics.Config{
+		Version: currentVersion(), Hub: s.hub, Database: s.database, Server: s.http, Logger: s.logger,
+	})
+	s.feeds = m.Hub()
+	s.admin, err = openAdmin(ctx, address, m.Handler())
+	return err
 }
 
 // close gives back what open took; run has closed the listeners by then.
 func (s *server) close() {
 	for _, l := range s.listeners {
 		l.Close()
+	}
+	if s.admin != nil {
+		s.admin.listener.Close()
 	}
 	if s.database != nil {
 		s.database.Close()
@@ -107,8 +129,8 @@ func (s *server) run(ctx context.Context, ready func()) error {
 	behind, stop := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer stop(errStopped)
 	group, failed := errgroup.WithContext(behind)
-	group.Go(func() error { return s.background("feed", s.database.Feed(failed, s.hub), failed) }) // ends with failed
-	group.Go(func() error { return s.background("retention", s.database.Retain(failed), failed) }) // ends with failed
+	group.Go(func() error { return s.background("feed", s.database.Feed(failed, s.feeds), failed) }) // ends with failed
+	group.Go(func() error { return s.background("retention", s.database.Retain(failed), failed) })   // ends with failed
 
 	if s.tokens != nil {
 		group.Go(func() error { return s.background("keys", s.tokens.Run(failed), failed) }) // ends with failed
@@ -118,6 +140,10 @@ func (s *server) run(ctx context.Context, ready func()) error {
 	}
 	if s.certificate != nil && s.reloads {
 		group.Go(func() error { onHangup(failed, s.certificate.Reload); return nil }) // ends with failed
+	}
+	if s.admin != nil {
+		s.logger.Info("operators are served", "address", s.admin.listener.Addr().String())
+		group.Go(func() error { return s.background("admin", s.admin.run(failed), failed) }) // ends with failed
 	}
 	group.Go(func() error { s.whenReady(failed, ready); return nil }) // ends with failed
 

@@ -14,6 +14,7 @@ import (
 // and restart it (embedded.Server.Crash, Restart); its URL stays the same.
 type Cluster struct {
 	*embedded.Server
+	settings map[string]string
 }
 
 // Option changes how a private cluster runs.
@@ -53,7 +54,7 @@ func NewCluster(t testing.TB, opts ...Option) *Cluster {
 			t.Fatalf("migrate private cluster: %v", err)
 		}
 	}
-	return &Cluster{Server: g.Server}
+	return &Cluster{Server: g.Server, settings: o.config.Settings}
 }
 
 func closeCluster(t testing.TB, g *guarded) {

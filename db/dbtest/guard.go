@@ -18,6 +18,11 @@ type guarded struct {
 
 // startGuarded starts a cluster; what is missing in c is filled for tests.
 func startGuarded(ctx context.Context, c embedded.Config) (*guarded, error) {
+	return startPrepared(ctx, c, func(string) error { return nil })
+}
+
+// startPrepared is startGuarded in a folder that something is put into first.
+func startPrepared(ctx context.Context, c embedded.Config, prepare func(dir string) error) (*guarded, error) {
 	reapOnce()
 	dir, err := os.MkdirTemp("", fmt.Sprintf("%s%d-", dirPrefix, os.Getpid()))
 	if err != nil {
@@ -29,6 +34,9 @@ func startGuarded(ctx context.Context, c embedded.Config) (*guarded, error) {
 	}
 	if g.dog, err = newWatchdog(dir); err != nil {
 		return nil, errors.Join(err, g.close(ctx))
+	}
+	if err := prepare(dir); err != nil {
+		return nil, errors.Join(fmt.Errorf("prepare test cluster: %w", err), g.close(ctx))
 	}
 	c.Dir, c.BinDir = dir, os.Getenv("NOTIFIER_POSTGRES_BIN")
 	c.Download.Allowed, c.Progress = true, os.Stderr

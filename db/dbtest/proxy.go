@@ -10,12 +10,12 @@ import (
 // Proxy stands between a client and a server and fails on command. A new one passes
 // everything through.
 type Proxy struct {
-	target   string
 	address  *url.URL
 	listener net.Listener
 	running  sync.WaitGroup // the acceptor and two copiers per connection
 
 	mu      sync.Mutex
+	target  string
 	conns   map[net.Conn]bool // both sides of every open connection
 	open    chan struct{}     // closed while bytes may pass
 	held    int               // bytes read and not passed on, because of a Stall
@@ -86,6 +86,24 @@ func (p *Proxy) resumeLocked() {
 	}
 }
 
+// Target has new connections go to the host of another URL, as after a failover; open ones stay.
+func (p *Proxy) Target(t testing.TB, targetURL string) {
+	t.Helper()
+	target, err := url.Parse(targetURL)
+	if err != nil {
+		t.Fatalf("parse proxy target: %v", err)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.target = target.Host
+}
+
+func (p *Proxy) host() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.target
+}
+
 // Refuse ends each new connection at once; open ones go on.
 func (p *Proxy) Refuse() { p.setRefuse(true) }
 
@@ -131,7 +149,7 @@ func (p *Proxy) serve(client net.Conn) {
 	if p.refuses() {
 		return
 	}
-	server, err := net.Dial("tcp", p.target)
+	server, err := net.Dial("tcp", p.host())
 	if err != nil {
 		return
 	}

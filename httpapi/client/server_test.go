@@ -27,7 +27,7 @@ func serve(t *testing.T) *client.Client {
 	if err != nil {
 		t.Fatal(err)
 	}
-	hub := notifier.NewHub(notifier.AccessConfig{})
+	hub := notifier.NewHub(notifier.HubConfig{})
 	server, err := httpapi.New(httpapi.Config{Hub: hub, Store: database, Ready: database.Ready, Anonymous: true, Drain: time.Millisecond})
 	if err != nil {
 		t.Fatal(err)

@@ -93,7 +93,7 @@ func start(t *testing.T, c db.Config, adjust ...func(*instance)) *instance {
 	}
 	t.Cleanup(d.Close)
 	i := &instance{db: d}
-	i.Hub = notifier.NewHub(notifier.AccessConfig{Policy: d, Changes: d.AccessChanges, Accounts: d.AccountGenerations})
+	i.Hub = notifier.NewHub(notifier.HubConfig{Access: notifier.AccessConfig{Policy: d, Changes: d.AccessChanges, Accounts: d.AccountGenerations}})
 	for _, change := range adjust {
 		change(i)
 	}
@@ -121,11 +121,16 @@ type inbox struct {
 	ended   notifier.Ending
 }
 
-func (b *inbox) Queue(frame []byte, _ int) {
+// Behind and Broken never happen: there is always room, and one history.
+func (*inbox) Behind()                {}
+func (*inbox) Broken(notifier.Cursor) {}
+
+func (b *inbox) Queue(frame []byte, _ int, _ *notifier.Event) *notifier.Event {
 	id, _ := strconv.ParseInt(string(frame), 10, 64)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.live = append(b.live, id)
+	return nil
 }
 
 func (b *inbox) Flush() {}

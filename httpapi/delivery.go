@@ -1,0 +1,203 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"example.com/notifier/notifier"
+)
+
+// delivery brings a client its events: live from the hub, or from the log, at the
+// client's own pace, while it is behind. It is the part of a receiver that
+// WebSockets and other connections have in common.
+type delivery struct {
+	server *Server
+	outbox *notifier.Outbox
+	owner  owner
+	flush  func()
+
+	mu         sync.Mutex
+	subscriber *notifier.Subscriber
+	encoder    notifier.Encoder // by which the subscriber's events are encoded
+	fallen     bool             // it has to catch up
+	pursuing   bool             // a task is at it
+	level      chan struct{}    // closed when that ends; nil: nobody waits for it
+	context    context.Context  // of reading for it; nil: nothing was read yet
+	cancel     context.CancelFunc
+	closed     bool // nothing is read for it any more
+}
+
+func (d *delivery) setSubscriber(s *notifier.Subscriber) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.subscriber = s
+}
+
+func (d *delivery) setEncoder(e notifier.Encoder) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.encoder = e
+}
+
+// joined says whether the client has said what it wants.
+func (d *delivery) joined() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.subscriber != nil
+}
+
+// Queue takes a frame of events from the hub; see [notifier.Receiver].
+func (d *delivery) Queue(frame []byte, events int, first *notifier.Event) (lost *notifier.Event) {
+	if d.outbox.Queue(frame, events, first) || first == nil {
+		return nil
+	}
+	if lost = d.outbox.Discard(); lost == nil {
+		lost = first
+	}
+	return lost
+}
+
+// Flush writes what the socket takes at once.
+func (d *delivery) Flush() { d.flush() }
+
+// Behind has the client catch up.
+func (d *delivery) Behind() { d.pursue(nil) }
+
+// owed is what a client has to get before it catches up. It returns an error if
+// that can't be had.
+type owed func(ctx context.Context) error
+
+// pursue has the client get what it is owed, and then catch up and be live. The
+// caller sees to it that there is one at a time that owes something.
+func (d *delivery) pursue(first owed) {
+	d.mu.Lock()
+	d.fallen = true
+	if d.pursuing || d.closed {
+		d.mu.Unlock()
+		return
+	}
+	d.pursuing = true
+	d.mu.Unlock()
+	if !d.owner.spawn(func() { d.chase(first) }) { // ends when the client is live, or with the connection
+		d.rest()
+	}
+}
+
+func (d *delivery) chase(first owed) {
+	ctx := d.whileOpen()
+	var err error
+	if first != nil {
+		err = first(ctx)
+	}
+	for err == nil && d.isFallen() {
+		err = d.server.config.Hub.CatchUp(ctx, d.subscriber, d.sendMissed)
+	}
+	d.rest()
+	switch {
+	case err == nil, ctx.Err() != nil, errors.Is(err, notifier.ErrGone): // the connection ends
+	case errors.Is(err, notifier.ErrGap):
+		d.owner.End(notifier.EndedByRetention)
+	default:
+		d.server.config.Logger.Warn("stored events could not be read", "user", d.subscriber.User(), "error", err)
+		d.owner.End(notifier.EndedByOutage) // live after a hole would be wrong
+	}
+}
+
+// isFallen says whether there is something to catch up with, and takes note that
+// somebody sees to it; if not, nobody does any more.
+func (d *delivery) isFallen() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	was := d.fallen
+	d.fallen = false
+	if !was {
+		d.restLocked()
+	}
+	return was
+}
+
+func (d *delivery) rest() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.restLocked()
+}
+
+func (d *delivery) restLocked() {
+	d.pursuing = false
+	if d.level != nil {
+		close(d.level)
+		d.level = nil
+	}
+}
+
+// untilLive waits until the client has caught up.
+func (d *delivery) untilLive(ctx context.Context) error {
+	d.mu.Lock()
+	if !d.pursuing {
+		d.mu.Unlock()
+		return nil
+	}
+	if d.level == nil {
+		d.level = make(chan struct{})
+	}
+	level := d.level
+	d.mu.Unlock()
+	select {
+	case <-level:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// whileOpen returns a context for reading from the log, which ends with the
+// connection: who waits for its client must not wait for ever.
+func (d *delivery) whileOpen() context.Context {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.context == nil {
+		d.context, d.cancel = context.WithCancel(context.Background())
+	}
+	if d.closed {
+		d.cancel()
+	}
+	return d.context
+}
+
+// close has nothing more be read for the client, nor sent by the hub.
+func (d *delivery) close() {
+	d.mu.Lock()
+	s, cancel := d.subscriber, d.cancel
+	d.closed = true
+	d.mu.Unlock()
+	if s != nil {
+		d.server.config.Hub.Leave(s)
+	}
+	if cancel != nil {
+		cancel()
+	}
+}
+
+// sendMissed sends a chunk of what was missed, and returns when the client has
+// taken it.
+func (d *delivery) sendMissed(chunk []notifier.Missed) error {
+	ctx := d.whileOpen()
+	d.mu.Lock()
+	encoder := d.encoder
+	d.mu.Unlock()
+	for _, m := range chunk {
+		frame := m.Frame(encoder)
+		if frame == nil {
+			continue
+		}
+		for !d.outbox.Queue(frame, 1, m.Event) {
+			d.flush()
+			if err := d.outbox.WaitEvents(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	d.flush()
+	return d.outbox.WaitEvents(ctx)
+}

@@ -1,0 +1,207 @@
+package notifier
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// extension is the recent log being read further back. One client does that for
+// all who need it at the time.
+type extension struct {
+	done chan struct{}
+	// wanted is how far those need it who wait; nil: nobody does.
+	wanted *Position
+}
+
+var errTooMuch = errors.New("more than what is kept in memory")
+
+// extend reads the recent log back to a point. It returns false if that is more
+// than may be kept.
+func (h *Hub) extend(ctx context.Context, p Point) (bool, error) {
+	h.mu.Lock()
+	for {
+		switch {
+		case h.recent.reachesBack(p):
+			h.mu.Unlock()
+			return true, nil
+		case h.tooFar != nil && h.tooFar.Includes(p.From):
+			h.mu.Unlock()
+			return false, nil
+		}
+		if h.extending == nil {
+			return h.extendLocked(ctx, p.From)
+		}
+		running := h.extending
+		if running.wanted == nil {
+			running.wanted = &p.From
+		} else {
+			running.wanted = new(running.wanted.Meet(p.From))
+		}
+		h.mu.Unlock()
+		select {
+		case <-running.done:
+		case <-ctx.Done():
+			return false, context.Cause(ctx)
+		}
+		h.mu.Lock()
+		h.meet = running.wanted // by whoever is first
+	}
+}
+
+// extendLocked reads the log from a position to where memory begins; it unlocks.
+func (h *Hub) extendLocked(ctx context.Context, from Position) (bool, error) {
+	if h.meet != nil {
+		from = from.Meet(*h.meet)
+		h.meet = nil
+	}
+	mine := &extension{done: make(chan struct{})}
+	h.extending = mine
+	to, life, room := h.recent.start(), h.life, h.recent.maxBytes/2
+	from = from.Meet(to)
+	h.mu.Unlock()
+	events, err := h.readAll(ctx, from, to, room)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.extending = nil
+	close(mine.done)
+	switch {
+	case errors.Is(err, errTooMuch):
+		h.tooFar = &from
+		return false, nil
+	case err != nil:
+		return false, err
+	case life != h.life:
+		return false, ErrGap
+	case !to.Equal(h.recent.start()): // it has been cut off meanwhile: there is much to come
+		return false, nil
+	}
+	h.recent.prepend(Span{History: h.history, life: h.life}, from, events)
+	return true, nil
+}
+
+// readAll reads what lies between two positions, if it is no more than so many
+// bytes.
+func (h *Hub) readAll(ctx context.Context, from, to Position, room int) (all []*Event, err error) {
+	err = h.log.Between(ctx, from, to, 0, func(page []*Event) error {
+		for _, e := range page {
+			if e.Control != "" {
+				continue
+			}
+			all = append(all, e)
+			if room -= (&entryFrames{Event: e}).size(); room < 0 {
+				return errTooMuch
+			}
+		}
+		return nil
+	})
+	return all, err
+}
+
+// readBack brings a walk to where memory begins: by having memory reach back to
+// where it is, or, if that is too far, by reading page by page for it alone.
+func (w *walk) readBack(ctx context.Context, yield func([]Missed) error) error {
+	if w.hub.log == nil {
+		return errNoLog
+	}
+	if ok, err := w.hub.extend(ctx, w.at); ok || err != nil {
+		return err
+	}
+	if w.at.After > 0 {
+		if err := w.read(ctx, w.at.To, yield); err != nil {
+			return err
+		}
+	}
+	w.hub.mu.Lock()
+	start := w.hub.recent.start()
+	w.hub.mu.Unlock()
+	if w.until == nil || w.until.From.Includes(start) {
+		return w.read(ctx, w.at.To.Join(start), yield) // neither need be before the other
+	}
+	// Memory begins only behind the end of the walk, as much has come meanwhile.
+	if err := w.read(ctx, w.at.To.Join(w.until.From), yield); err != nil {
+		return err
+	}
+	if w.until.After > 0 {
+		if err := w.read(ctx, w.at.To.Join(w.until.To), yield); err != nil {
+			return err
+		}
+	}
+	w.over = true
+	return nil
+}
+
+// read yields what comes next up to a position, from the log.
+func (w *walk) read(ctx context.Context, to Position, yield func([]Missed) error) error {
+	h := w.hub
+	if w.at.To.Equal(to) && w.at.After == 0 {
+		return nil
+	}
+	h.mu.Lock()
+	begun := w.cursorLocked()
+	h.mu.Unlock()
+	span := &Span{History: begun.History, life: w.life, From: begun.Point.From, To: to, before: begun.Anchor}
+	var anchor *Event
+	err := h.log.Between(ctx, span.From, to, begun.Point.After, func(page []*Event) error {
+		// Retention may have taken some of them in this moment.
+		switch ok, err := h.log.Resumable(ctx, begun); {
+		case err != nil:
+			return err
+		case !ok:
+			return ErrGap
+		}
+		anchor = span.place(page, anchor)
+		found, err := w.judge(ctx, page)
+		if err != nil {
+			return err
+		}
+		last := page[len(page)-1]
+		w.at, w.latest = Point{From: span.From, To: to, After: last.ID}, anchor
+		if len(found) == 0 {
+			return nil
+		}
+		return yield(found)
+	})
+	if err != nil {
+		return err
+	}
+	w.at = Point{From: to, To: to}
+	return nil
+}
+
+// judge returns those events of a page that the client is still to get.
+func (w *walk) judge(ctx context.Context, page []*Event) ([]Missed, error) {
+	for pause := firstPolicyRetry; ; {
+		found, open, err := w.sift(page)
+		if err != nil || len(open) == 0 {
+			return found, err
+		}
+		if err := w.ask(ctx, open, &pause); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func (w *walk) sift(page []*Event) (found []Missed, open []openQuestion, err error) {
+	h := w.hub
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch {
+	case w.life != h.life:
+		return nil, nil, ErrGap
+	case w.wanted.gone():
+		return nil, nil, ErrGone
+	}
+	now := time.Now()
+	for _, e := range page {
+		if e.Control != "" || w.until != nil && !w.until.Covers(e) {
+			continue
+		}
+		readable, more := w.judgeLocked(e, now)
+		if readable {
+			found = append(found, Missed{Event: e})
+		}
+		open = append(open, more...)
+	}
+	return found, open, nil
+}
