@@ -231,6 +231,9 @@ func (c *conn) spawn(task func()) bool {
 // sayGoodbye sends the close frame after all that is queued, and limits the time
 // for the client's.
 func (c *conn) sayGoodbye() {
+	if c.ending == notifier.EndedByShutdown {
+		c.markCursor() // for the next server
+	}
 	c.leave()
 	if c.ending == notifier.EndedBySlowness {
 		c.socket.outbox.Discard()

@@ -157,7 +157,7 @@ func (d *delivery) whileOpen() context.Context {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.context == nil {
-		d.context, d.cancel = context.WithCancel(context.Background())
+		d.context, d.cancel = context.WithCancel(d.server.life)
 	}
 	if d.closed {
 		d.cancel()

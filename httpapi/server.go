@@ -54,10 +54,10 @@ func New(c Config) (*Server, error) {
 		cursors:     notifier.NewCursorSigner(complete.SessionKey),
 		places:      newPlaces(complete.MaxReplays),
 		pushing:     newBudget(complete.MaxPushing),
+		counters:    newCounters(),
 		began:       time.Now(),
 		refusals:    refused,
 		commands:    commandRate(complete),
-		counters:    newCounters(),
 	}
 	s.busy.most = int64(complete.MaxRequests)
 	s.life, s.giveUp = context.WithCancel(context.Background())

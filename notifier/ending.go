@@ -15,10 +15,10 @@ const (
 	EndedByDeadline  Ending = "no_first_message" // it did not say in time what it wants
 	EndedByProtocol  Ending = "protocol_error"   // its first message was not understood
 	EndedByTrickle   Ending = "slow_message"     // a message of it took too long to arrive
+	EndedByCrowd     Ending = "crowded"          // its user has too many connections
 	EndedByExpiry    Ending = "token_expired"    // what it rests on has expired, and its protocol has no words for that
 	EndedByAccess    Ending = "unauthorized"     // it may not have what it wants
 	EndedByLimit     Ending = "too_much"         // it wants more at once than one connection may, and its protocol has no words for that
-	EndedByCrowd     Ending = "crowded"          // its user has too many connections
 	EndedByNoLogin   Ending = "no_login"         // it did not log in in time, where its protocol asks for that
 	EndedByIdleness  Ending = "idle"             // it has said nothing for longer than its protocol allows
 	EndedByThrottle  Ending = "login_throttled"  // it has failed to log in too often
