@@ -19,7 +19,7 @@ import (
 )
 
 // stalled is a store that answers nothing before it is no longer asked.
-type stalled struct{ *store }
+type stalled struct{ httpapi.Store }
 
 // Admit waits for the end of the question.
 func (stalled) Admit(ctx context.Context, _, _, _ string) (notifier.Admission, error) {
@@ -107,11 +107,12 @@ func TestDrain_RefusesWithATimeToComeAgain(t *testing.T) {
 // for their own body to be read.
 func TestDrain_EveryClientIsStuck(t *testing.T) {
 	onFakeTime(t, func(t *testing.T, s *system, p *pipes) {
+		publisher := token(t, "alice", time.Hour, withRoles("publisher"))
 		for n := range 100 {
 			c := p.dial(s)
 			switch n % 4 {
-			case 0:
-				c.text(`{"access_id":"c","timestamp":0}`) // the store does not answer
+			case 0: // the store does not answer
+				c.text(fmt.Sprintf(`{"access_id":"alice","timestamp":0,"auth":%q}`, publisher))
 			case 1:
 				c.send(opText, `{"access_id":`)
 			case 2:
@@ -119,8 +120,8 @@ func TestDrain_EveryClientIsStuck(t *testing.T) {
 			}
 		}
 		for _, request := range []string{
-			"POST /push_events HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n[",
-			"POST /push_events HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 46\r\n\r\n" +
+			"POST /push_events?token=" + publisher + " HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n[",
+			"POST /push_events?token=" + publisher + " HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 46\r\n\r\n" +
 				`[{"accessid":"c","created_at":1,"payload":""}]`,
 			"GET /live",
 			"",
@@ -141,7 +142,8 @@ func TestDrain_EveryClientIsStuck(t *testing.T) {
 			t.Errorf("stopped after %v", after)
 		}
 	}, func(c *httpapi.Config) {
-		c.Store = stalled{c.Store.(*store)}
+		guarded(t, newDirectory("alice"), bySecret())(c)
+		c.Store = stalled{c.Store}
 		c.Drain, c.CloseTimeout, c.FirstMessage = 500*time.Millisecond, 5*time.Second, time.Hour
 		c.PingInterval, c.RequestTimeout, c.WriteTimeout = time.Hour, time.Hour, time.Hour
 	})
