@@ -304,3 +304,28 @@ func TestResume_ALargeBacklog(t *testing.T) {
 		}
 	}
 }
+
+// A server that stops gives who is connected the cursor to go on with at the next.
+func TestResume_DrainGivesTheCursor(t *testing.T) {
+	t.Parallel()
+	r := newResuming(t)
+	c := r.dial("/subscribe_to_events")
+	c.text(`{"access_id":"u","cursor":""}`)
+	before := c.expectShape(`{"verdict":"resumed","replayed":0,"cursor":"CURSOR"}`)
+	if _, err := r.conn.Exec(t.Context(), `INSERT INTO notifier.events (type, recipient) VALUES ('t', 'somebody else')`); err != nil {
+		t.Fatal(err)
+	}
+	r.passed()
+	stopped := make(chan error, 1)
+	go func() { stopped <- r.stop() }() // ends when the server has
+	if at := c.expectShape(`{"cursor":"CURSOR"}`); at == before {
+		t.Error("the cursor has not moved")
+	}
+	code, reason := c.expectClose()
+	if code != 1012 || !strings.Contains(reason, "retry in") {
+		t.Errorf("closed with %d %q", code, reason)
+	}
+	if err := <-stopped; err != nil {
+		t.Error(err)
+	}
+}
