@@ -37,11 +37,12 @@ type conn struct {
 	wire     *wire
 	socket   socket
 
-	born       int // tick of the heartbeat
-	pings      uint32
-	busy       atomic.Bool // its reader works for it, and does not listen
-	gaveAtPing uint32
-	tookByPing int64 // what the socket has taken when it has taken the last ping, and nothing since
+	born          int // tick of the heartbeat
+	pings         uint32
+	busy          atomic.Bool // its reader works for it, and does not listen
+	gaveAtPing    uint32
+	arrivedAtPing int64 // bytes that had reached the client before the last ping
+	beat          int64 // the size of that, and of what else a heartbeat sends
 
 	arrival arrival // of the client's message
 
@@ -161,11 +162,11 @@ func (c *conn) reply(frame []byte) bool {
 }
 
 // ping sends a ping, or ends a connection that has shown no life since the last
-// one. Any byte from the client is a sign of life, and any byte its socket took
-// beyond that ping: the pong may wait behind megabytes. Only the heartbeat calls
+// one. Any byte from the client is a sign of life, and any byte that has reached it
+// beyond that heartbeat: the pong may wait behind megabytes. Only the heartbeat calls
 // it.
 func (c *conn) ping() {
-	if c.pings > 0 && !c.busy.Load() && c.socket.gave.Load() == c.gaveAtPing && c.socket.took.Load() <= c.tookByPing {
+	if c.pings > 0 && !c.busy.Load() && c.socket.gave.Load() == c.gaveAtPing && c.socket.arrived()-c.arrivedAtPing <= c.beat {
 		c.End(notifier.EndedBySilence)
 		return
 	}
@@ -176,9 +177,10 @@ func (c *conn) ping() {
 	c.pings++
 	frame := newPing(c.pings)
 	c.gaveAtPing = c.socket.gave.Load()
-	c.tookByPing = c.socket.took.Load() + int64(len(frame))
+	c.arrivedAtPing = c.socket.arrived()
+	c.beat = int64(len(frame))
 	c.reply(frame)
-	c.markCursor()
+	c.beat += int64(c.markCursor())
 }
 
 // End ends the connection for that reason, unless it is ending already. It

@@ -130,6 +130,30 @@ func TestSlowClient_OverflowMakesItAReader(t *testing.T) {
 	follow(quick, 200)
 }
 
+// A kernel takes more for a client only when much of what it holds has gone: the
+// client may read all the time and no write shows it.
+func TestSlowClient_ThatReadsALittleIsNoDeadOne(t *testing.T) {
+	t.Parallel()
+	s := setup(t, func(c *httpapi.Config) {
+		c.SendBuffer = 256 << 10
+		c.PingInterval, c.WriteTimeout = 200*time.Millisecond, 400*time.Millisecond
+	})
+	c := s.narrow("all")
+	pace := time.NewTicker(50 * time.Millisecond)
+	defer pace.Stop()
+	slow := newClient(t, paced{c.Conn, pace})
+	payload := `"` + strings.Repeat("x", 10_000) + `"`
+	for i := range 60 {
+		s.push(event("all", int64(i), payload))
+	}
+	for i := range 60 {
+		got, err := slow.readText()
+		if err != nil || !strings.Contains(got.payload, fmt.Sprintf(`"created_at":%d,`, i)) {
+			t.Fatalf("event %d: %q, %v", i, short(got.payload), err)
+		}
+	}
+}
+
 func TestSlowClient_ThatNeverReadsIsGivenUp(t *testing.T) {
 	t.Parallel()
 	s := setup(t, smallBuffers, func(c *httpapi.Config) {

@@ -184,16 +184,20 @@ func (c *conn) resumeAll(cmd command) (got result, err error) {
 	return got, nil
 }
 
-// markCursor moves the cursor of a client on that has heard of nothing.
-func (c *conn) markCursor() {
+// markCursor moves the cursor of a client on that has heard of nothing, and returns
+// how many bytes that takes.
+func (c *conn) markCursor() (size int) {
 	c.mu.Lock()
 	wants := c.cursors
 	c.mu.Unlock()
 	if wants {
 		c.server.config.Hub.Mark(c.subscriber, func(at notifier.Cursor) []byte {
-			return c.codec.cursorFrame(c.server.cursorText(at))
+			frame := c.codec.cursorFrame(c.server.cursorText(at))
+			size = len(frame)
+			return frame
 		})
 	}
+	return size
 }
 
 // Broken tells a client with cursors that the log is another one now.

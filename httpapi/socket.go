@@ -40,6 +40,7 @@ type socket struct {
 	outbox  notifier.Outbox
 	net     net.Conn
 	raw     syscall.RawConn // nil: it has no descriptor that could be written without waiting
+	plain   syscall.RawConn // of the socket itself, below TLS; nil: it has none
 	owner   owner
 	timeout time.Duration // for the first byte of a write
 
@@ -47,6 +48,11 @@ type socket struct {
 	took   atomic.Int64  // the bytes that the kernel took for the peer
 	broken atomic.Bool   // nothing can be written any more: what is queued is thrown away
 }
+
+// arrived returns how many bytes have reached the peer, about: a kernel takes more
+// only when much of what it holds has gone, so a slow peer may be at work for minutes
+// before a write shows it.
+func (s *socket) arrived() int64 { return s.took.Load() - int64(unacknowledged(s.plain)) }
 
 // flush writes, if nobody is writing already.
 func (s *socket) flush() {
@@ -93,7 +99,7 @@ func (s *socket) writeWaiting() {
 	defer a.release()
 	a.socket = s
 	for {
-		before := s.took.Load()
+		before := s.arrived()
 		err := s.net.SetWriteDeadline(time.Now().Add(s.timeout))
 		if err == nil {
 			err = s.raw.Write(a.patiently)
@@ -108,7 +114,7 @@ func (s *socket) writeWaiting() {
 			s.fail()
 			return
 		case errors.Is(err, os.ErrDeadlineExceeded):
-			if s.took.Load() == before {
+			if s.arrived() <= before {
 				s.owner.End(notifier.EndedBySlowness)
 			}
 		case err != nil:
@@ -133,8 +139,7 @@ func (s *socket) writePlain() {
 		}
 		p := join(buffer, frames)
 		p = p[:min(len(p), plainWrite)]
-		_ = s.net.SetWriteDeadline(time.Now().Add(s.timeout)) // an error shows in the write
-		n, err := s.net.Write(p)
+		n, err := s.writePatiently(p)
 		// TLS also writes when it reads, at the client's wish to change keys, and
 		// must not meet a deadline that has long passed.
 		err = errors.Join(err, s.net.SetWriteDeadline(time.Time{}))
@@ -152,6 +157,35 @@ func (s *socket) writePlain() {
 			return
 		}
 	}
+}
+
+// writePatiently writes within the time limit, which begins anew as long as anything
+// reaches the peer.
+func (s *socket) writePatiently(p []byte) (int, error) {
+	var mu sync.Mutex
+	var check *time.Timer
+	written, before := false, s.arrived()
+	mu.Lock()
+	_ = s.net.SetWriteDeadline(time.Now().Add(s.timeout)) // an error shows in the write
+	check = time.AfterFunc(s.timeout/2, func() {
+		mu.Lock()
+		defer mu.Unlock()
+		if written {
+			return
+		}
+		if now := s.arrived(); now > before {
+			before = now
+			_ = s.net.SetWriteDeadline(time.Now().Add(s.timeout))
+		}
+		check.Reset(s.timeout / 2)
+	})
+	mu.Unlock()
+	n, err := s.net.Write(p)
+	mu.Lock()
+	defer mu.Unlock()
+	written = true
+	check.Stop()
+	return n, err
 }
 
 // fail gives the socket up. The caller is the writer; closing the connection

@@ -71,7 +71,7 @@ func (c *conn) attach(s net.Conn, early []byte) {
 		_ = tcp.SetWriteBuffer(c.server.config.SendBuffer) // without it, the kernel's own limit holds
 	}
 	c.wire = &wire{Conn: s, conn: c, early: early}
-	c.socket.net, c.socket.raw = s, rawConn(s)
+	c.socket.net, c.socket.raw, c.socket.plain = s, rawConn(s), rawConn(plainSocket(s))
 	c.socket.owner = c
 	c.socket.timeout = c.server.config.WriteTimeout
 	c.socket.outbox.Limits = c.server.config.Outbox

@@ -11,11 +11,13 @@ import (
 	"sync"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"golang.org/x/sys/unix"
 )
 
 const (
-	behindRate  = 5000 // events a second
+	behindRate  = 5000 // events a second, in transactions of so many
+	behindRows  = 10
 	slowPause   = 100 * time.Millisecond
 	slowBuffer  = 4 << 10 // of its socket, so that little waits there
 	othersCount = 100
@@ -29,8 +31,8 @@ func (b *bench) measureSlowClient(ctx context.Context) error {
 		return err
 	}
 	t := &table{
-		title: fmt.Sprintf("(h) milliseconds from commit to %d clients, %s events/s to one of them in turn (%v a run, rounds: %d)",
-			othersCount, number(behindRate, 0), b.latencyRun, b.rounds),
+		title: fmt.Sprintf("(h) milliseconds from commit to %d clients, %s events/s, %d a transaction, to each in turn (%v a run, rounds: %d)",
+			othersCount, number(behindRate, 0), behindRows, b.latencyRun, b.rounds),
 		header: []string{"", "p50", "p99", "max"},
 	}
 	var results [2][3]series
@@ -68,7 +70,7 @@ func (b *bench) runBeside(ctx context.Context, url string, slow bool) (r besides
 	if err != nil {
 		return r, err
 	}
-	s, err := b.startServer(ctx, url, openToAll, "NOTIFIER_ADMIN_ADDR="+admin, "NOTIFIER_PING_INTERVAL=2s", "NOTIFIER_SEND_BUFFER=16KiB")
+	s, err := b.startServer(ctx, url, openToAll, "NOTIFIER_ADMIN_ADDR="+admin, "NOTIFIER_PING_INTERVAL=4s")
 	if err != nil {
 		return r, err
 	}
@@ -99,7 +101,14 @@ func (b *bench) runBeside(ctx context.Context, url string, slow bool) (r besides
 	}
 	wg.Go(func() { r.waiting = mostWaiting(watched, admin) }) // ends with watched
 	committed := make([]time.Duration, count)
-	err = writeAtRate(ctx, url, behindRate, recipient, committed)
+	err = writeEach(ctx, url, behindRate/behindRows, count/behindRows, func(ctx context.Context, conn *pgx.Conn, i int) error {
+		first := i*behindRows + 1
+		_, err := conn.Exec(ctx, insertInTurn, first, first+behindRows-1, othersCount)
+		for n := range behindRows {
+			committed[first-1+n] = clock()
+		}
+		return err
+	})
 	close(written)
 	if err == nil {
 		err = clients.awaitEvents(ctx, int64(count))

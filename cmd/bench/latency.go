@@ -122,34 +122,42 @@ func insertOneEach(ctx context.Context, url string, n int, recipient func(int) s
 // writeAtRate commits events one by one, each when it is due, and notes when its
 // commit returned.
 func writeAtRate(ctx context.Context, url string, rate int, recipient func(int) string, committed []time.Duration) error {
+	return writeEach(ctx, url, rate, len(committed), func(ctx context.Context, conn *pgx.Conn, i int) error {
+		_, err := conn.Exec(ctx, insertNumbered, recipient(i), i+1)
+		committed[i] = clock()
+		return err
+	})
+}
+
+// writeEach has transactions made, each when it is due.
+func writeEach(ctx context.Context, url string, rate, count int, write func(ctx context.Context, conn *pgx.Conn, i int) error) error {
 	conns, err := connectAll(ctx, url, latencyConnections)
 	defer closeAll(conns)
 	if err != nil {
 		return err
 	}
 	group, ctx := errgroup.WithContext(ctx)
-	due := make(chan int, len(committed)) // holds all: the clock never waits for a writer
+	due := make(chan int, count) // holds all: the clock never waits for a writer
 	for _, conn := range conns {
 		group.Go(func() error { // ends when all are written
 			for i := range due {
-				if _, err := conn.Exec(ctx, insertNumbered, recipient(i), i+1); err != nil {
+				if err := write(ctx, conn, i); err != nil {
 					return fmt.Errorf("insert: %w", err)
 				}
-				committed[i] = clock()
 			}
 			return nil
 		})
 	}
 	group.Go(func() error { // ends when all were due
 		defer close(due)
-		return pace(ctx, len(committed), time.Second/time.Duration(rate), func(i int) error {
+		return pace(ctx, count, time.Second/time.Duration(rate), func(i int) error {
 			due <- i
 			return nil
 		})
 	})
 	start := time.Now()
 	err = group.Wait()
-	wanted := time.Duration(len(committed)) * time.Second / time.Duration(rate)
+	wanted := time.Duration(count) * time.Second / time.Duration(rate)
 	if took := time.Since(start); err == nil && took > wanted+wanted/10+time.Second {
 		return fmt.Errorf("the writers took %v for what was due in %v: this machine is too slow for the rate", took, wanted)
 	}

@@ -50,6 +50,13 @@ ORDER BY n`
 
 	position = `SELECT notifier.position()`
 
+	// insertInTurn is numbered events, each for the next of so many recipients.
+	insertInTurn = `
+INSERT INTO notifier.events (type, recipient, payload)
+SELECT 'message', ((n - 1) % $3::bigint)::text, to_json(lpad(n::text, 14, '0'))
+FROM generate_series($1::bigint, $2::bigint) AS n
+ORDER BY n`
+
 	// insertForEach is the same event for many recipients.
 	insertForEach = `
 INSERT INTO notifier.events (type, recipient, payload)

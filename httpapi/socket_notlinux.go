@@ -1,0 +1,8 @@
+//go:build !linux
+
+package httpapi
+
+import "syscall"
+
+// unacknowledged is not known here: what the kernel took counts.
+func unacknowledged(syscall.RawConn) int { return 0 }
