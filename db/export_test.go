@@ -52,6 +52,7 @@ var (
 	ReadSpan   = readSpan
 	ReadIDs    = readIDs
 	ReplayPage = replayPage
+	ReplayIDs  = replayIDs
 	LatestPage = latestPage
 )
 
@@ -59,13 +60,18 @@ var (
 // under.
 const (
 	ReplayPlan = replayPlan
-	LatestPlan = latestPlan
+	ListSince  = listSince
+	// ListSincePlan and PooledPlan are those of a replay by time.
+	ListSincePlan = listSincePlan
+	PooledPlan    = pooledPlan
+	LatestPlan    = latestPlan
 )
 
 // Bounds of a page.
 const (
 	PageRows  = pageRows
 	PageBytes = pageBytes
+	Listed    = listedForOne
 )
 
 type countingHub struct {

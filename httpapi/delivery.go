@@ -14,18 +14,29 @@ import (
 type delivery struct {
 	server *Server
 	outbox *notifier.Outbox
-	owner  owner
+	owner  recipient
 	flush  func()
 
 	mu         sync.Mutex
 	subscriber *notifier.Subscriber
 	encoder    notifier.Encoder // by which the subscriber's events are encoded
+	cursors    bool             // the client has asked for them
 	fallen     bool             // it has to catch up
 	pursuing   bool             // a task is at it
 	level      chan struct{}    // closed when that ends; nil: nobody waits for it
 	context    context.Context  // of reading for it; nil: nothing was read yet
 	cancel     context.CancelFunc
 	closed     bool // nothing is read for it any more
+}
+
+// recipient is whose delivery it is.
+type recipient interface {
+	owner
+	// plain encodes the events that are replayed by their time: they have no
+	// cursors.
+	plain() notifier.Encoder
+	// cursorFrame returns the frame of a cursor alone.
+	cursorFrame(cursor string) []byte
 }
 
 func (d *delivery) setSubscriber(s *notifier.Subscriber) {
@@ -164,6 +175,9 @@ func (d *delivery) whileOpen() context.Context {
 	}
 	return d.context
 }
+
+// waiting returns what waits for the client.
+func (d *delivery) waiting() (events, bytes int) { return d.outbox.Waiting() }
 
 // close has nothing more be read for the client, nor sent by the hub.
 func (d *delivery) close() {

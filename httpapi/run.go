@@ -37,6 +37,7 @@ func (s *Server) Run(ctx context.Context, listeners ...net.Listener) error {
 		WriteTimeout:      s.config.RequestTimeout + answerTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeader,
+		ConnContext:       keepSocket,
 		ErrorLog:          slog.NewLogLogger(s.config.Logger.Handler(), slog.LevelWarn),
 	}
 	serve, fail := context.WithCancelCause(ctx)

@@ -68,6 +68,7 @@ func (s *Server) routes(g *guard) http.Handler {
 	r.Handle("/", s.upgradeOnly(events)) // where its clients connect to; a browser finds nothing there yet
 
 	r.Route("/api/v3", s.drpRoutes)
+	r.Route("/events", s.sseRoutes)
 
 	text := r.With(acceptsText)
 	text.With(s.requires(auth.Publisher), sendsJSON).Post("/push_events", s.pushEvents)
