@@ -2,9 +2,7 @@ package httpapi
 
 import (
 	"context"
-	"errors"
 	"net/http"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -35,6 +33,7 @@ type stream struct {
 	gone    bool            // the handler has ended: no task may start
 	ending  notifier.Ending // "": it goes on
 	closeBy time.Time       // when all must be written; zero: it goes on
+	writeBy time.Time       // when the write that is under way must be; zero: none is
 	topics  map[*notifier.Subscription]string
 }
 
@@ -66,10 +65,7 @@ func (st *stream) run() {
 	for {
 		last := st.last.Load()
 		if err := st.writeAll(); err != nil {
-			if errors.Is(err, os.ErrDeadlineExceeded) {
-				st.decide(notifier.EndedBySlowness)
-			}
-			st.decide(notifier.EndedByClient)
+			st.decide(st.lossOfClient())
 			return
 		}
 		if last {
@@ -105,33 +101,43 @@ func (st *stream) writeAll() error {
 	}
 }
 
-// write has some bytes on their way to the client. Most of what is told of its
-// errors is lost on the way through HTTP/2, so the time tells what it was.
+// write has some bytes on their way to the client.
 func (st *stream) write(p []byte) error {
-	deadline := st.extend()
+	st.extend()
 	_, err := st.out.Write(p)
 	if err == nil {
 		err = st.wire.Flush()
 	}
-	late := !time.Now().Before(deadline)
-	_ = st.wire.SetWriteDeadline(time.Time{}) // TLS and HTTP/2 would not outlive one that passes between
-	if err != nil && late {
-		return os.ErrDeadlineExceeded
+	if err == nil {
+		st.mu.Lock()
+		st.writeBy = time.Time{}
+		_ = st.wire.SetWriteDeadline(time.Time{}) // TLS and HTTP/2 would not outlive one that passes between
+		st.mu.Unlock()
 	}
 	return err
 }
 
 // extend gives the next write its time: the server's own limit for answers does
 // not count.
-func (st *stream) extend() time.Time {
+func (st *stream) extend() {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	deadline := time.Now().Add(st.server.config.WriteTimeout)
-	if !st.closeBy.IsZero() && st.closeBy.Before(deadline) {
-		deadline = st.closeBy
+	st.writeBy = time.Now().Add(st.server.config.WriteTimeout)
+	if !st.closeBy.IsZero() && st.closeBy.Before(st.writeBy) {
+		st.writeBy = st.closeBy
 	}
-	_ = st.wire.SetWriteDeadline(deadline) // an error shows in the write
-	return deadline
+	_ = st.wire.SetWriteDeadline(st.writeBy) // an error shows in the write
+}
+
+// lossOfClient returns why nothing can be written any more. The errors of a write
+// don't tell, and the request's context ends over each of them: the time does.
+func (st *stream) lossOfClient() notifier.Ending {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if !st.writeBy.IsZero() && !time.Now().Before(st.writeBy) {
+		return notifier.EndedBySlowness
+	}
+	return notifier.EndedByClient
 }
 
 // End ends the stream for that reason, unless it is ending already. It returns at
@@ -258,5 +264,5 @@ func (st *stream) expireAt(when time.Time) (stop func()) {
 
 // whenGone ends the stream when its client has gone.
 func (st *stream) whenGone(ctx context.Context) (stop func() bool) {
-	return context.AfterFunc(ctx, func() { st.End(notifier.EndedByClient) })
+	return context.AfterFunc(ctx, func() { st.End(st.lossOfClient()) })
 }
