@@ -69,6 +69,7 @@ func TestCrash_IDsHandedOutAgain(t *testing.T) {
 		{"below a position", crashBelowAPosition},
 		{"inside a batch", crashInsideABatch},
 		{"to a stranger, in place of a publisher", crashWhilePublishing},
+		{"of what was read", crashOfWhatWasRead},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			for attempt := range 5 {
@@ -205,4 +206,37 @@ func crashWhilePublishing(t *testing.T, cluster *dbtest.Cluster) bool {
 		t.Error("a publisher whose event is lost was told that it is stored")
 	}
 	return got == lost
+}
+
+// A commit that did not wait for the disk is read and then lost. What gets its
+// ids is another event: it is delivered, and nobody resumes after the lost one.
+func crashOfWhatWasRead(t *testing.T, cluster *dbtest.Cluster) (reused bool) {
+	var said logText
+	d := open(t, db.Config{URL: cluster.URL(""), PollOnly: true, PollInterval: 5 * time.Millisecond, Logger: said.logger()})
+	l := follow(t, d)
+	conn := dbtest.Connect(t, cluster.URL(""))
+	commit(t, conn, "kept")
+	l.waitFor(t, 1)
+	kept := cursorHere(t, conn)
+	exec(t, conn, `SET synchronous_commit = off`)
+	first, last := commit(t, conn, "lost"), commit(t, conn, "lost")
+	l.waitFor(t, 3)
+	after := cursorHere(t, conn)
+	crash(t, cluster)
+	conn = dbtest.Connect(t, cluster.URL(""))
+	if scalar[bool](t, conn, `SELECT EXISTS (SELECT FROM notifier.events WHERE key = 'lost' AND txid >= $1)`, first) {
+		exec(t, conn, `DELETE FROM notifier.events WHERE key = 'lost'`)
+		return false // the server has written it after all
+	}
+	dbtest.Eventually(t, "the feed begins anew", func() bool { starts, _ := l.begun(); return starts == 2 && d.Ready() == nil })
+	reused = commit(t, conn, "new") <= last
+	commit(t, conn, "new")
+	commit(t, conn, "new")
+	l.waitFor(t, 6)
+	if got := fmt.Sprint(l.keys()); got != "[kept lost lost new new new]" {
+		t.Errorf("came %s", got)
+	}
+	wantResumable(t, d, "of what is lost", after, false)
+	wantResumable(t, d, "of what is kept", kept, true)
+	return reused
 }

@@ -30,6 +30,9 @@ func PollSession(t *testing.T, d *DB) (*pgx.Conn, func() int) {
 	}
 }
 
+// RecentEvents is how many events a feed remembers.
+const RecentEvents = recentEvents
+
 // WaitingToResume is how many questions wait for the next statement, and
 // ResumeStatements how many statements there have been.
 func WaitingToResume(d *DB) int {

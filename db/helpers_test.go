@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -35,6 +36,13 @@ func column[T any](t *testing.T, conn *pgx.Conn, sql string, args ...any) []T {
 		t.Fatalf("%s: %v", sql, err)
 	}
 	return values
+}
+
+// sorted returns a sorted copy.
+func sorted(list []string) []string {
+	list = slices.Clone(list)
+	slices.Sort(list)
+	return list
 }
 
 // logText is what a logger has written so far.

@@ -115,7 +115,7 @@ func (r *recent) missing(ctx context.Context, conn *pgx.Conn) (int, error) {
 	a := anchorLists(append([]notifier.Anchor{r.largest}, r.anchors...))
 	var count int
 	err := conn.QueryRow(ctx, `-- name: missing_events
-		SELECT count(*)
+		SELECT count(DISTINCT id)
 		FROM unnest($1::bigint[], $2::xid8[], $3::bytea[]) AS wanted (id, txid, mark)
 		WHERE id <> 0
 			AND NOT `+anchorIsThere+`

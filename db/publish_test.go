@@ -56,8 +56,17 @@ func TestPublish_RoundTrip(t *testing.T) {
 	})
 }
 
+// bare leaves out where in the log an event was read.
+func bare(e notifier.Event) notifier.Event {
+	return notifier.Event{
+		ID: e.ID, TxID: e.TxID, CreatedAt: e.CreatedAt, Type: e.Type, Action: e.Action, Key: e.Key,
+		Recipient: e.Recipient, DatasetID: e.DatasetID, Principal: e.Principal, Payload: e.Payload, Original: e.Original,
+	}
+}
+
 // readable replaces the pointers of an event by what they point to.
 func readable(e notifier.Event) any {
+	e = bare(e)
 	text := func(s *string) string {
 		if s == nil {
 			return "none"
@@ -66,7 +75,11 @@ func readable(e notifier.Event) any {
 	}
 	recipient, dataset := text(e.Recipient), text(e.DatasetID)
 	payload, original := string(e.Payload), string(e.Original)
-	e.Recipient, e.DatasetID, e.Payload, e.Original = nil, nil, nil, nil
+	// A copy, as the hub has noted in the event where it was published.
+	e = notifier.Event{
+		ID: e.ID, TxID: e.TxID, CreatedAt: e.CreatedAt, Type: e.Type, Action: e.Action, Key: e.Key,
+		Principal: e.Principal, Unordered: e.Unordered, Control: e.Control,
+	}
 	return []any{e, recipient, dataset, payload, original}
 }
 

@@ -118,6 +118,42 @@ func TestFeed_HistoryLost(t *testing.T) {
 	}
 }
 
+// On each reconnect, the feed looks whether what it has read lately is still
+// there. What retention has removed is not missed.
+func TestFeed_ReconnectLooksForWhatWasRead(t *testing.T) {
+	t.Parallel()
+	c := db.Config{URL: dbtest.New(t), PollInterval: 20 * time.Millisecond, Retention: time.Hour}
+	conn := dbtest.Connect(t, c.URL)
+	d := open(t, c)
+	l := follow(t, d)
+	const bulk = 2*db.RecentEvents + 100
+	exec(t, conn, `INSERT INTO notifier.events (key) SELECT 'bulk' FROM generate_series(1, $1::int)`, bulk)
+	l.waitFor(t, bulk)
+	reconnect := func(change, key string, starts int) {
+		t.Helper()
+		exec(t, conn, change)
+		exec(t, conn, `SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
+			WHERE datname = current_database() AND application_name = 'notifier feed'`)
+		dbtest.Eventually(t, "the feed is back", func() bool { now, _ := l.begun(); return now == starts && d.Ready() == nil })
+		before := len(l.seen())
+		exec(t, conn, `INSERT INTO notifier.events (key) VALUES ($1)`, key)
+		l.waitFor(t, before+1)
+		if last := l.keys()[before]; last != key {
+			t.Errorf("%q came, want %q", last, key)
+		}
+		if now, _ := l.begun(); now != starts {
+			t.Errorf("after %s: %d beginnings, want %d", key, now, starts)
+		}
+	}
+	reconnect(`SELECT`, "all is there", 1)
+	reconnect(`DELETE FROM notifier.events WHERE id <= 1000`, "what was read long ago is gone", 1)
+	reconnect(`INSERT INTO notifier.positions
+		SELECT now() - interval '2 hours', position FROM notifier.beginning();
+		DELETE FROM notifier.events WHERE id < 8000;
+		DELETE FROM notifier.positions WHERE taken_at < now() - interval '3 hours'`, "retention was here", 1)
+	reconnect(`DELETE FROM notifier.events WHERE key = 'retention was here'`, "one is gone", 2)
+}
+
 // stopped does something while the server is down.
 func stopped(t *testing.T, cluster *dbtest.Cluster, work func() error) {
 	t.Helper()

@@ -105,11 +105,29 @@ type Config struct {
 	// MaxPushing bounds the bytes of all bodies that are being taken at once,
 	// a push beyond it is told to try again; default 64 MiB, at least MaxBody.
 	MaxPushing int64
+	// MaxRequests bounds the requests that are served at once, and the
+	// connections that are no WebSockets, or not yet; default 10,000. How a server
+	// is doing can be asked all the same, once connected.
+	MaxRequests int
 	// MaxMessage bounds a message of a client on a WebSocket, in bytes;
 	// default 64 KiB.
 	MaxMessage int64
 	// MaxConnections bounds the WebSockets open at once; default 50,000.
 	MaxConnections int
+	// MaxConnectionsPerUser bounds those of one user, whatever the protocol;
+	// those who are anonymous and name nobody are not counted; default 1,000.
+	MaxConnectionsPerUser int
+	// MaxConnectionsPerAddress bounds those from one address, or one network of
+	// 64 bits of IPv6. Behind one address may be a whole office, or a proxy that
+	// is not in Proxies; default: [Unlimited].
+	MaxConnectionsPerAddress int
+	// MaxConnects bounds the WebSockets begun in a second, and five times as many
+	// at once after a pause; default 2,000.
+	MaxConnects int
+	// MaxCommands bounds the messages that are taken of one WebSocket in a
+	// second; after a pause, so many at once as it may have subscriptions. What
+	// is beyond it waits; default 100.
+	MaxCommands int
 	// MaxSubscriptions bounds what one WebSocket is subscribed to at once. A
 	// subscription counts once for each value it lists and for each 64 bytes of
 	// its name, so that it also bounds the memory; default 10,000.
@@ -119,20 +137,24 @@ type Config struct {
 	// client.
 	MaxReplays int
 
+	// HandshakeTimeout is how long a TLS handshake may take, and how long a
+	// request's header; default 10 s.
+	HandshakeTimeout time.Duration
 	// RequestTimeout is how long a request may take to arrive, with its body;
 	// default 1 minute.
 	RequestTimeout time.Duration
 	// FirstMessage is how long a client may take to say what it wants; default
 	// 10 s.
 	FirstMessage time.Duration
-	// PingInterval is the time between two pings of a connection; default
-	// 30 s.
+	// PingInterval is the time between two pings of a connection, and how long a
+	// client's message may take to arrive, at least; default 30 s.
 	PingInterval time.Duration
 	// WriteTimeout is how long a socket may take not a single byte of what
 	// waits for it; default 30 s.
 	WriteTimeout time.Duration
 	// CloseTimeout is how long the last frames of a connection and the client's
-	// answer to its close frame may take together; default 5 s.
+	// answer to its close frame may take together, and requests that are under
+	// way when the server stops; default 5 s.
 	CloseTimeout time.Duration
 	// Drain is the time over which connections are closed when the server
 	// stops; default 10 s.
@@ -174,10 +196,16 @@ func (c Config) complete() (Config, error) {
 		orDefault(&c.MaxPayload, 1<<20, "max payload"),
 		orDefault(&c.MaxList, 100_000, "max list"),
 		orDefault(&c.MaxPushing, max(64<<20, c.MaxBody), "max pushing"),
+		orDefault(&c.MaxRequests, 10_000, "max requests"),
 		orDefault(&c.MaxMessage, 64<<10, "max message"),
 		orDefault(&c.MaxConnections, 50_000, "max connections"),
+		orDefault(&c.MaxConnectionsPerUser, 1000, "max connections per user"),
+		orDefault(&c.MaxConnectionsPerAddress, Unlimited, "max connections per address"),
+		orDefault(&c.MaxConnects, 2000, "max connects"),
+		orDefault(&c.MaxCommands, 100, "max commands"),
 		orDefault(&c.MaxSubscriptions, 10_000, "max subscriptions"),
 		orDefault(&c.MaxReplays, 32, "max replays"),
+		orDefault(&c.HandshakeTimeout, 10*time.Second, "handshake timeout"),
 		orDefault(&c.RequestTimeout, time.Minute, "request timeout"),
 		orDefault(&c.FirstMessage, 10*time.Second, "first message"),
 		orDefault(&c.PingInterval, 30*time.Second, "ping interval"),

@@ -31,7 +31,9 @@ type conn struct {
 	// connection lasts as long as what it has shown.
 	admitted bool
 	peer     peer
-	vigil    vigil // only the reader's
+	place    *place
+	paid     time.Duration // uptime until which its messages are paid; only the reader's
+	vigil    vigil         // only the reader's
 	wire     *wire
 	socket   socket
 
@@ -40,6 +42,8 @@ type conn struct {
 	busy       atomic.Bool // its reader works for it, and does not listen
 	gaveAtPing uint32
 	tookByPing int64 // what the socket has taken when it has taken the last ping, and nothing since
+
+	arrival arrival // of the client's message
 
 	tasks sync.WaitGroup // everything but run
 
@@ -55,7 +59,7 @@ type conn struct {
 
 // run serves the connection from its first byte to its last.
 func (c *conn) run(ws *websocket.Conn) {
-	defer c.server.connections.release()
+	defer c.server.connections.release(c.place)
 	c.traffic.began()
 	if !c.server.connections.add(c) {
 		c.End(notifier.EndedByShutdown)
@@ -95,6 +99,7 @@ func (c *conn) read(ws *websocket.Conn) error {
 		if err := c.readApart(ws); err != nil {
 			return err
 		}
+		c.pay()
 	}
 }
 
@@ -105,7 +110,7 @@ func (c *conn) readApart(ws *websocket.Conn) (err error) {
 	reading.Go(func() { // ends before the next message is awaited
 		var kind websocket.MessageType
 		var message []byte
-		kind, message, err = ws.Read(context.Background()) // one without end costs no timer
+		kind, message, err = c.readMessage(ws)
 		if err == nil && (kind == websocket.MessageText || c.codec.binary()) {
 			c.receive(message)
 		}
@@ -160,6 +165,10 @@ func (c *conn) reply(frame []byte) bool {
 func (c *conn) ping() {
 	if c.pings > 0 && !c.busy.Load() && c.socket.gave.Load() == c.gaveAtPing && c.socket.took.Load() <= c.tookByPing {
 		c.End(notifier.EndedBySilence)
+		return
+	}
+	if c.arrival.takesTooLong() {
+		c.End(notifier.EndedByTrickle)
 		return
 	}
 	c.pings++
@@ -222,11 +231,14 @@ func (c *conn) spawn(task func()) bool {
 // sayGoodbye sends the close frame after all that is queued, and limits the time
 // for the client's.
 func (c *conn) sayGoodbye() {
+	if c.ending == notifier.EndedByShutdown {
+		c.markCursor() // for the next server
+	}
 	c.leave()
 	if c.ending == notifier.EndedBySlowness {
 		c.socket.outbox.Discard()
 	}
-	c.socket.outbox.Finish(newClose(closings[c.ending]))
+	c.socket.outbox.Finish(newClose(closingFor(c.ending)))
 	c.socket.flush()
 	deadline := time.Now().Add(c.server.config.CloseTimeout)
 	ctx, cancel := context.WithDeadline(context.Background(), deadline)

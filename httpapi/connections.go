@@ -2,7 +2,7 @@ package httpapi
 
 import (
 	"context"
-	"errors"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -18,11 +18,6 @@ const rounds = 120
 // server stops, so that few are closed at once and many do not come back to
 // the next server in one moment.
 const drainPace = 10 * time.Millisecond
-
-var (
-	errDraining = errors.New("shutting down")
-	errFull     = errors.New("too many connections")
-)
 
 // member is an open connection, of whatever kind.
 type member interface {
@@ -40,46 +35,81 @@ type member interface {
 
 // connections knows every open connection, and what is due for which.
 type connections struct {
-	max      int
+	most     int
 	tick     time.Duration
 	deadline int // of the first message, in ticks
 
 	open sync.WaitGroup // a count for each place taken
 
-	mu       sync.Mutex
-	draining bool
-	taken    int
-	now      int // ticks so far
-	slices   [rounds]map[member]struct{}
+	rate rate // of connects
+
+	mu         sync.Mutex
+	draining   bool
+	taken      int
+	perUser    crowd[string]
+	perAddress crowd[netip.Addr]
+	paid       time.Duration // connects are, until then
+	now        int           // ticks so far
+	slices     [rounds]map[member]struct{}
 }
 
 func newConnections(c Config) *connections {
 	tick := max(c.PingInterval/rounds, time.Millisecond)
 	return &connections{
-		max:      c.MaxConnections,
-		tick:     tick,
-		deadline: int((c.FirstMessage + tick - 1) / tick),
+		most:       c.MaxConnections,
+		tick:       tick,
+		deadline:   int((c.FirstMessage + tick - 1) / tick),
+		rate:       connectRate(c),
+		perUser:    newCrowd[string](c.MaxConnectionsPerUser),
+		perAddress: newCrowd[netip.Addr](c.MaxConnectionsPerAddress),
 	}
 }
 
-// reserve takes a place, which release gives back.
-func (s *connections) reserve() error {
+// reserve takes a place, which release gives back, or says why there is none.
+// The rate comes last: who is refused anyway uses nothing of it up.
+func (s *connections) reserve(address netip.Addr, uptime time.Duration) (*place, Refusal) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	paid, wait := s.rate.take(s.paid, uptime)
+	switch {
+	case s.draining:
+		return nil, RefusedDraining
+	case s.perAddress.full(address):
+		return nil, RefusedPerAddress
+	case s.taken >= s.most:
+		return nil, RefusedConnections
+	case wait > 0:
+		return nil, RefusedConnects
+	}
+	s.paid = paid
+	s.taken++
+	s.open.Add(1)
+	s.perAddress.enter(address)
+	return &place{address: address}, ""
+}
+
+// belong has a place count as one of a user's, in place of whose it was; false:
+// that user has no room for it.
+func (s *connections) belong(p *place, user string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
-	case s.draining:
-		return errDraining
-	case s.taken >= s.max:
-		return errFull
+	case p.user == user:
+		return true
+	case s.perUser.full(user):
+		return false
 	}
-	s.taken++
-	s.open.Add(1)
-	return nil
+	s.perUser.leave(p.user)
+	s.perUser.enter(user)
+	p.user = user
+	return true
 }
 
-func (s *connections) release() {
+func (s *connections) release(p *place) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.perUser.leave(p.user)
+	s.perAddress.leave(p.address)
 	s.taken--
 	s.open.Done()
 }

@@ -32,9 +32,6 @@ type delivery struct {
 // recipient is whose delivery it is.
 type recipient interface {
 	owner
-	// plain encodes the events that are replayed by their time: they have no
-	// cursors.
-	plain() notifier.Encoder
 	// cursorFrame returns the frame of a cursor alone.
 	cursorFrame(cursor string) []byte
 }
@@ -49,6 +46,12 @@ func (d *delivery) setEncoder(e notifier.Encoder) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.encoder = e
+}
+
+func (d *delivery) presentEncoder() notifier.Encoder {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.encoder
 }
 
 // joined says whether the client has said what it wants.
@@ -168,7 +171,7 @@ func (d *delivery) whileOpen() context.Context {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.context == nil {
-		d.context, d.cancel = context.WithCancel(context.Background())
+		d.context, d.cancel = context.WithCancel(d.server.life)
 	}
 	if d.closed {
 		d.cancel()
@@ -197,9 +200,7 @@ func (d *delivery) close() {
 // taken it.
 func (d *delivery) sendMissed(chunk []notifier.Missed) error {
 	ctx := d.whileOpen()
-	d.mu.Lock()
-	encoder := d.encoder
-	d.mu.Unlock()
+	encoder := d.presentEncoder()
 	for _, m := range chunk {
 		frame := m.Frame(encoder)
 		if frame == nil {

@@ -12,6 +12,10 @@
 // between protocols is a [codec]: what a client's message asks for, and the
 // bytes that carry events (ernius.go, airlay.go, drp.go, sysadm.go).
 //
+// A client's events come live from the hub, or, while it is behind, from the log at
+// its own pace (delivery.go): because it was away and resumes (resume.go), because
+// it asks for what is stored by its time (replay.go), or because it is slow.
+//
 // Who a client is, a token says (identity.go), or a password of an account of
 // ours, or a token we gave for one (accounts.go). What rests on a token ends when
 // it expires (lease.go), and what rests on an account when that changes: the hub

@@ -21,7 +21,7 @@ func (s *Server) drpRoutes(r chi.Router) {
 	r.MethodNotAllowed(wrongDRPMethod(r))
 
 	known := r.With(s.knowsDRPCaller)
-	s.protocol(known.With(s.mustExist), "/ws", drp{})
+	s.protocol(r, "/ws", drp{}, s.knowsDRPCaller, s.mustExist)
 	readable(known, "/info", drpInfo)
 	known.Get("/users/{name}/token", s.drpToken)
 	known.With(s.mustPublishDRP).Post("/events", s.postDRPEvent)
@@ -67,6 +67,7 @@ type drpError struct {
 // refuseDRP answers in the real server's form. It repeats the path alone: the
 // query may hold a token.
 func refuseDRP(w http.ResponseWriter, r *http.Request, why *refusal) {
+	comeAgainLater(w, why.status)
 	body, err := json.Marshal(drpError{Key: r.URL.Path, Type: r.Method, Messages: []string{why.text}, Code: why.status})
 	if err != nil {
 		body = nil // it can't fail: these are texts and a number
@@ -89,6 +90,7 @@ func wrongDRPMethod(routes chi.Routes) http.HandlerFunc {
 func (s *Server) mustPublishDRP(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if who, _ := callerIn(r.Context()); !who.Roles.Has(auth.Publisher) {
+			s.refusals.note(RefusedNoRole)
 			refuseDRP(w, r, &refusal{http.StatusForbidden, "the user lacks the role " + string(auth.Publisher)})
 			return
 		}

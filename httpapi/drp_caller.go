@@ -14,6 +14,7 @@ import (
 func (s *Server) knowsDRPCaller(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		who, err := s.drpCaller(r)
+		s.refusals.noteError(err)
 		switch {
 		case err == nil:
 			who.admitted = true
@@ -71,7 +72,9 @@ func (s *Server) drpCaller(r *http.Request) (caller, error) {
 func (s *Server) mustExist(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		who, _ := callerIn(r.Context())
-		switch _, err := s.admit(r.Context(), who, nil); {
+		_, err := s.admit(r.Context(), who, nil)
+		s.refusals.noteError(err)
+		switch {
 		case err == nil:
 			next.ServeHTTP(w, r)
 		case errors.Is(err, errNoUser):

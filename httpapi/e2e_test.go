@@ -22,7 +22,7 @@ func instance(t *testing.T, url string, adjust ...func(*httpapi.Config)) *system
 		t.Fatal(err)
 	}
 	t.Cleanup(d.Close)
-	hub := notifier.NewHub(notifier.HubConfig{Access: notifier.AccessConfig{Policy: d, Changes: d.AccessChanges, Accounts: d.AccountGenerations}, Log: d})
+	hub := notifier.NewHub(notifier.HubConfig{Log: d, Access: notifier.AccessConfig{Policy: d, Changes: d.AccessChanges, Accounts: d.AccountGenerations}})
 	ctx, cancel := context.WithCancel(context.Background())
 	fed := make(chan error, 1)
 	go func() { fed <- d.Feed(ctx, hub) }() // ends with the test

@@ -48,7 +48,7 @@ func (s *Server) TakingPasswords() http.Handler {
 		if user, password, ok := r.BasicAuth(); ok {
 			who, err := s.logIn(r.Context(), user, password, peerOf(r))
 			if err != nil {
-				unauthorized(w, err)
+				s.unauthorized(w, err)
 				return
 			}
 			r = withCaller(r, who)

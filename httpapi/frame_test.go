@@ -43,6 +43,7 @@ func TestControlFrames(t *testing.T) {
 func TestClosings_EveryEndingHasOne(t *testing.T) {
 	t.Parallel()
 	for _, ending := range []notifier.Ending{
+		notifier.EndedByTrickle, notifier.EndedByCrowd,
 		notifier.EndedByClient, notifier.EndedByDrop, notifier.EndedBySlowness, notifier.EndedBySilence,
 		notifier.EndedByDeadline, notifier.EndedByProtocol, notifier.EndedByShutdown, notifier.EndedByOutage,
 	} {

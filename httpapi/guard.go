@@ -3,7 +3,6 @@ package httpapi
 import (
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
@@ -21,11 +20,11 @@ type guard struct {
 	nullOrigin bool
 	origins    map[string]bool // normalized
 	hosts      map[string]bool // lower case, with or without a port
-	logger     *slog.Logger
+	refusals   *refusals
 }
 
-func newGuard(c Config) (*guard, error) {
-	g := &guard{origins: make(map[string]bool), hosts: make(map[string]bool), logger: c.Logger}
+func newGuard(c Config, refused *refusals) (*guard, error) {
+	g := &guard{origins: make(map[string]bool), hosts: make(map[string]bool), refusals: refused}
 	var problems []error
 	for _, origin := range c.AllowedOrigins {
 		problems = append(problems, g.allowOrigin(origin))
@@ -80,8 +79,8 @@ func CheckHost(host string) error {
 func (g *guard) protect(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Content-Type-Options", "nosniff") // our texts quote what clients send
-		if err := g.check(r); err != nil {
-			g.logger.Warn("request refused", "reason", err, "remote", r.RemoteAddr, "path", r.URL.Path)
+		if reason, err := g.check(r); err != nil {
+			g.refusals.note(reason, "told", err.Error(), "remote", r.RemoteAddr, "path", r.URL.Path)
 			refuse(w, http.StatusForbidden, err.Error())
 			return
 		}
@@ -89,16 +88,16 @@ func (g *guard) protect(next http.Handler) http.Handler {
 	})
 }
 
-func (g *guard) check(r *http.Request) error {
+func (g *guard) check(r *http.Request) (Refusal, error) {
 	if !g.hostAllowed(r.Host) {
-		return fmt.Errorf("host %q is not allowed: without tokens, a name must be listed in the allowed hosts", r.Host)
+		return RefusedHost, fmt.Errorf("host %q is not allowed: without tokens, a name must be listed in the allowed hosts", r.Host)
 	}
 	for _, origin := range r.Header.Values("Origin") {
 		if !g.originAllowed(origin, r.Host) {
-			return fmt.Errorf("origin %q is not allowed: without tokens, another host's pages must be listed in the allowed origins", origin)
+			return RefusedOrigin, fmt.Errorf("origin %q is not allowed: without tokens, another host's pages must be listed in the allowed origins", origin)
 		}
 	}
-	return nil
+	return "", nil
 }
 
 // hostAllowed reports whether a Host header is a name by which no foreign page

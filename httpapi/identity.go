@@ -157,8 +157,9 @@ func (s *Server) requires(role auth.Role) func(http.Handler) http.Handler {
 			who, err := s.authenticate(r)
 			switch {
 			case err != nil:
-				unauthorized(w, err)
+				s.unauthorized(w, err)
 			case !who.Roles.Has(role):
+				s.refusals.note(RefusedNoRole)
 				refuse(w, http.StatusForbidden, "the token's user lacks the role "+string(role))
 			default:
 				next.ServeHTTP(w, withCaller(r, who))
@@ -186,7 +187,8 @@ func requester(r *http.Request) string {
 
 // unauthorized answers a request without a credential that is any good
 // (RFC 6750, 3), or one whose credential can't be looked at now.
-func unauthorized(w http.ResponseWriter, err error) {
+func (s *Server) unauthorized(w http.ResponseWriter, err error) {
+	s.refusals.noteError(err)
 	if errors.Is(err, errUnavailable) {
 		refuse(w, http.StatusServiceUnavailable, err.Error())
 		return

@@ -91,7 +91,7 @@ func (c *conn) prolong() bool {
 	if who.account == nil {
 		return false // the tokens of others are renewed elsewhere
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), admitTimeout)
+	ctx, cancel := context.WithTimeout(c.server.life, admitTimeout)
 	defer cancel()
 	until, err := c.server.config.Store.SessionEnd(ctx, *who.account)
 	if err != nil {

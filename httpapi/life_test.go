@@ -191,7 +191,7 @@ func TestRun_DrainsSpreadOverTime(t *testing.T) {
 			go func() { // ends with its connection
 				c.expect(opText, `[{"accessid":"c","created_at":1,"payload":"last"}]`)
 				code, _ := c.expectClose()
-				if code != 1001 {
+				if code != 1012 {
 					t.Errorf("closed with %d", code)
 				}
 				ends <- time.Since(began)
@@ -220,7 +220,10 @@ func TestRun_DrainIsNotReadyAndTakesNobodyIn(t *testing.T) {
 		synctest.Wait()
 		stopped := make(chan error, 1)
 		go func() { stopped <- s.stop() }() // ends when the server has
-		held.expect(opClose, closePayload(1001, "shutdown"))
+		goodbye, err := held.read()
+		if code, _ := closeParts(goodbye.payload); err != nil || goodbye.op != opClose || code != 1012 {
+			t.Errorf("told %d %q, %v", goodbye.op, goodbye.payload, err)
+		}
 
 		// The client has not answered yet, so the server still waits.
 		_, _ = fmt.Fprint(keep, "GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n")
@@ -228,7 +231,7 @@ func TestRun_DrainIsNotReadyAndTakesNobodyIn(t *testing.T) {
 			t.Errorf("ready while it drains: %d", status)
 		}
 		_ = keep.Close()
-		held.send(0x80|opClose, closePayload(1001, "shutdown"))
+		held.send(0x80|opClose, goodbye.payload)
 		if err := <-stopped; err != nil {
 			t.Error(err)
 		}

@@ -18,6 +18,9 @@ func (c *conn) logIn(cmd command) (result, error) {
 	before := c.caller
 	c.caller = caller{}
 	who, got, err := c.enter(cmd)
+	if err == nil {
+		err = c.countFor(who, who.User)
+	}
 	if err != nil || who.User != before.User || who.Roles != before.Roles || !sameAccount(who.account, before.account) {
 		c.logOut()
 	}
@@ -37,7 +40,7 @@ func sameAccount(a, b *notifier.Account) bool {
 // come back: a new token, if its own is one of ours, which so is renewed without
 // anything that instances would have to know of each other.
 func (c *conn) enter(cmd command) (who caller, got result, err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), admitTimeout)
+	ctx, cancel := context.WithTimeout(c.server.life, admitTimeout)
 	defer cancel()
 	switch {
 	case cmd.password == nil:

@@ -14,6 +14,7 @@ const textType = "text/plain;charset=utf-8"
 // refuse answers with a line that says why. It sends no content type, as the
 // real ernius server does not.
 func refuse(w http.ResponseWriter, status int, why string) {
+	comeAgainLater(w, status)
 	w.Header()["Content-Type"] = nil // keeps net/http from guessing one
 	w.WriteHeader(status)
 	_, _ = w.Write([]byte(why)) // the client may be gone

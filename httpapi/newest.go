@@ -48,7 +48,7 @@ func (c *conn) sendNewest(owed []newestOwed, viewer notifier.Viewer) error {
 		e, err := c.findNewest(ctx, o, viewer)
 		if err == nil && e != nil {
 			if err = c.socket.outbox.WaitReplies(ctx); err == nil {
-				c.reply(c.codec.Encode([]*notifier.Event{e}))
+				c.reply(c.encoder.Encode([]*notifier.Event{e}))
 			}
 		}
 		switch {

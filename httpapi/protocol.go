@@ -124,6 +124,7 @@ var (
 	errNotYou      = errors.New("not this token's user")
 	errNoAccess    = errors.New("no access")
 	errTooMuch     = errors.New("too many subscriptions")
+	errCrowded     = errors.New("too many connections of this user")
 	errUnknown     = errors.New("no such thing can be asked for")
 	errThrottled   = errors.New("too many failed logins")
 	errUnavailable = errors.New("not available now")

@@ -32,6 +32,7 @@ func (s *Server) decline(w http.ResponseWriter, err error) {
 
 // refusalTo returns what a client is told whose request can't be taken.
 func (s *Server) refusalTo(err error) *refusal {
+	s.refusals.noteError(err)
 	var told *refusal
 	if !errors.As(err, &told) {
 		told = refusalOf(err)

@@ -47,7 +47,7 @@ func (d *delivery) sendReplay(ctx context.Context, events []*notifier.Event) err
 		if err := d.outbox.WaitReplies(ctx); err != nil {
 			return err
 		}
-		d.outbox.Reply(d.owner.plain().Encode(events[:n]))
+		d.outbox.Reply(d.presentEncoder().Encode(events[:n]))
 		d.flush()
 		events = events[n:]
 	}
@@ -56,7 +56,7 @@ func (d *delivery) sendReplay(ctx context.Context, events []*notifier.Event) err
 
 // fitting returns how many events go into the next frame: at least one.
 func (d *delivery) fitting(events []*notifier.Event) int {
-	if !d.owner.plain().Joins() {
+	if !d.presentEncoder().Joins() {
 		return 1
 	}
 	size := 0

@@ -226,8 +226,6 @@ func (c *conn) Broken(now notifier.Cursor) {
 	}
 }
 
-func (c *conn) plain() notifier.Encoder { return c.codec }
-
 func (c *conn) cursorFrame(cursor string) []byte { return c.codec.cursorFrame(cursor) }
 
 // appendCursor appends the cursor behind an event as JSON; null: it has none, as it

@@ -14,15 +14,10 @@ import (
 const (
 	// maxHeader bounds a request's header, in bytes.
 	maxHeader = 32 << 10
-	// headerTimeout is how long a request's header may take.
-	headerTimeout = 10 * time.Second
 	// idleTimeout is how long a connection may wait for its next request.
 	idleTimeout = 2 * time.Minute
 	// answerTimeout is how long an answer may take beyond the request.
 	answerTimeout = time.Minute
-	// lastRequests is how long requests may take that are under way when the
-	// server stops.
-	lastRequests = 5 * time.Second
 )
 
 // Run serves the listeners until the context ends or one of them fails. Then it
@@ -32,12 +27,13 @@ const (
 func (s *Server) Run(ctx context.Context, listeners ...net.Listener) error {
 	web := &http.Server{
 		Handler:           s.handler,
-		ReadHeaderTimeout: min(headerTimeout, s.config.RequestTimeout),
+		ReadHeaderTimeout: min(s.config.HandshakeTimeout, s.config.RequestTimeout), // also TLS has as long
 		ReadTimeout:       s.config.RequestTimeout,
 		WriteTimeout:      s.config.RequestTimeout + answerTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeader,
 		ConnContext:       keepSocket,
+		ConnState:         s.socketState,
 		ErrorLog:          slog.NewLogLogger(s.config.Logger.Handler(), slog.LevelWarn),
 	}
 	serve, fail := context.WithCancelCause(ctx)
@@ -45,7 +41,7 @@ func (s *Server) Run(ctx context.Context, listeners ...net.Listener) error {
 	var serving, beating sync.WaitGroup
 	for _, l := range listeners {
 		serving.Go(func() { // ends when the listener is closed, by Shutdown at the latest
-			if err := web.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			if err := web.Serve(sparing{l, s}); !errors.Is(err, http.ErrServerClosed) {
 				fail(fmt.Errorf("serve %v: %w", l.Addr(), err))
 			}
 		})
@@ -64,14 +60,27 @@ func (s *Server) Run(ctx context.Context, listeners ...net.Listener) error {
 	return context.Cause(serve)
 }
 
-// stop ends connections, then requests, and returns when there are none.
+// stop ends connections and requests, and returns when there are none: within
+// Config.Drain and Config.CloseTimeout, whatever clients or the store do. Until
+// shortly before its end, requests are answered, so that who comes is told to come
+// again.
 func (s *Server) stop(web *http.Server) {
 	s.connections.drain(s.config.Drain)
-	s.connections.open.Wait() // each ends within its own time limits
-	ctx, cancel := context.WithTimeout(context.Background(), lastRequests)
+	ctx, cancel := context.WithTimeout(context.Background(), s.config.CloseTimeout)
 	defer cancel()
+	context.AfterFunc(ctx, s.giveUp)
+	ended := make(chan struct{})
+	go func() { // ends when every connection has; it is waited for below
+		s.connections.open.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+	case <-time.After(s.config.CloseTimeout / 2): // some clients do not answer; the rest of the time is for requests
+	}
 	if err := web.Shutdown(ctx); err != nil {
 		s.config.Logger.Warn("requests cut off", "error", err)
 		_ = web.Close() // nothing can be said to them any more
 	}
+	<-ended // each has had its own CloseTimeout
 }

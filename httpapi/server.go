@@ -1,9 +1,12 @@
 package httpapi
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
+	"sync/atomic"
+	"time"
 
 	"example.com/notifier/httpapi/auth"
 	"example.com/notifier/notifier"
@@ -22,13 +25,23 @@ type Server struct {
 	pushing     budget
 	counters    counters
 	handler     http.Handler
+	began       time.Time
+	refusals    *refusals
+	commands    rate          // of one connection
+	delayed     atomic.Uint64 // commands
+	busy        crowdedness
+	// life is that of what is asked of the store for connections; giveUp ends
+	// it, when a server that stops has no time left.
+	life   context.Context
+	giveUp context.CancelFunc
 }
 
 // New checks the configuration, all of it, and returns a server that does
 // nothing before [Server.Run].
 func New(c Config) (*Server, error) {
 	complete, err := c.complete()
-	guard, guardErr := newGuard(complete)
+	refused := newRefusals(complete.Logger)
+	guard, guardErr := newGuard(complete, refused)
 	sessions, keyErr := auth.NewSigner(complete.SessionKey, nil)
 	if err := errors.Join(err, guardErr, keyErr); err != nil {
 		return nil, fmt.Errorf("configure the HTTP side: %w", err)
@@ -42,7 +55,12 @@ func New(c Config) (*Server, error) {
 		places:      newPlaces(complete.MaxReplays),
 		pushing:     newBudget(complete.MaxPushing),
 		counters:    newCounters(),
+		began:       time.Now(),
+		refusals:    refused,
+		commands:    commandRate(complete),
 	}
+	s.busy.most = int64(complete.MaxRequests)
+	s.life, s.giveUp = context.WithCancel(context.Background())
 	s.handler = complete.Proxies.Handler(s.routes(guard))
 	return s, nil
 }
@@ -54,34 +72,39 @@ func (s *Server) Handler() http.Handler { return s.handler }
 // routes is the table of everything that can be asked for. A protocol on
 // WebSockets is one line of its own.
 func (s *Server) routes(g *guard) http.Handler {
-	r := chi.NewRouter()
+	root := chi.NewRouter()
 	if s.config.Anonymous { // with tokens any page may call: there are no cookies
-		r.Use(g.protect)
+		root.Use(g.protect)
 	}
-	r.NotFound(bare(http.StatusNotFound))
-	r.MethodNotAllowed(wrongMethod(r))
+	root.NotFound(bare(http.StatusNotFound))
+	root.MethodNotAllowed(wrongMethod(root))
 
+	readable(root, "/livez", s.livez)
+	readable(root, "/readyz", s.readyz)
+
+	root.Route("/events", s.sseRoutes)
+
+	r := root.With(s.bounded)
 	s.protocol(r, "/subscribe_to_events", ernius{})
 	s.protocol(r, "/ws", airlay{})
 	events := newSysadm(s.config)
 	s.protocol(r, "/sysadm", events)
-	r.Handle("/", s.upgradeOnly(events)) // where its clients connect to; a browser finds nothing there yet
+	r.With(s.door).Handle("/", s.upgradeOnly(events)) // where its clients connect to; a browser finds nothing there yet
 
 	r.Route("/api/v3", s.drpRoutes)
-	r.Route("/events", s.sseRoutes)
 
 	text := r.With(acceptsText)
 	text.With(s.requires(auth.Publisher), sendsJSON).Post("/push_events", s.pushEvents)
 	text.With(s.requires(auth.Admin), sendsJSON).Post("/drop_user", s.dropUser)
 	readable(text.With(s.requires(auth.Admin)), "/clients", s.listClients)
-	readable(r, "/livez", s.livez)
-	readable(r, "/readyz", s.readyz)
-	return r
+	return root
 }
 
-// protocol adds the WebSocket of a protocol. Every method leads to it, as
-// nothing but an upgrade is of use there.
-func (s *Server) protocol(r chi.Router, path string, c codec) {
+// protocol adds the WebSocket of a protocol, behind the door and what else is to
+// stand before it. Every method leads to it, as nothing but an upgrade is of use
+// there.
+func (s *Server) protocol(r chi.Router, path string, c codec, before ...func(http.Handler) http.Handler) {
+	r = r.With(s.door).With(before...)
 	r.Handle(path, s.upgrade(c))
 	r.Handle(path+"/", s.upgrade(c))
 }

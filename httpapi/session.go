@@ -31,10 +31,13 @@ func (c *conn) receive(message []byte) {
 	if err == nil {
 		got, err = c.carryOut(cmd)
 	}
-	if frame := c.codec.reply(cmd, got, err); frame != nil {
+	c.server.refusals.noteError(err)
+	if frame := c.codec.reply(cmd, got, err); frame != nil && !errors.Is(err, errCrowded) {
 		c.reply(frame)
 	}
 	switch {
+	case errors.Is(err, errCrowded): // in no protocol's words
+		c.End(notifier.EndedByCrowd)
 	case errors.Is(err, notifier.ErrGone): // dropped in this moment: End was called
 	case errors.Is(err, errUnavailable):
 		c.End(notifier.EndedByOutage)
@@ -96,7 +99,7 @@ func (c *conn) carryOut(cmd command) (result, error) {
 // identify returns who sends a command: whose token it shows, or else whose the
 // handshake did, which may have expired since.
 func (c *conn) identify(cmd command) (caller, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), admitTimeout)
+	ctx, cancel := context.WithTimeout(c.server.life, admitTimeout)
 	defer cancel()
 	switch {
 	case cmd.token != "":
@@ -115,7 +118,7 @@ func (c *conn) identify(cmd command) (caller, error) {
 
 // withdraw ends the subscriptions that there are of those names.
 func (c *conn) withdraw(cmd command, who caller) error {
-	if _, err := c.server.admit(context.Background(), who, nil); err != nil {
+	if _, err := c.server.admit(c.server.life, who, nil); err != nil {
 		return err
 	}
 	if cmd.fault != nil || cmd.action != unsubscribe {
@@ -156,7 +159,7 @@ func (c *conn) subscribe(cmd command, who caller) (got result, err error) {
 const maxPermitTries = 100
 
 func (c *conn) trySubscribe(cmd command, who caller, from *resumption) (got result, err error) {
-	admission, err := c.server.admit(context.Background(), who, cmd.about)
+	admission, err := c.server.admit(c.server.life, who, cmd.about)
 	switch {
 	case err != nil:
 		return got, err
@@ -175,6 +178,9 @@ func (c *conn) trySubscribe(cmd command, who caller, from *resumption) (got resu
 	}
 	if !c.hasRoom(cmd.wants, user) {
 		return got, errTooMuch
+	}
+	if err := c.countFor(who, user); err != nil {
+		return got, err
 	}
 	c.join(cmd.user)
 	if err := c.reach(from); err != nil {

@@ -165,7 +165,8 @@ func (s *store) Publish(_ context.Context, p notifier.Publication) error {
 func (s *store) commitLocked(events []*notifier.Event) {
 	for _, e := range events {
 		e.ID, e.TxID = int64(len(s.events)+1), s.xid
-		s.events = append(s.events, e)
+		stored := *e // a row, and not what was read of it
+		s.events = append(s.events, &stored)
 	}
 	from := position(s.xid)
 	s.xid++

@@ -32,35 +32,23 @@ const (
 	sseRetryOutage  = 5 * time.Second
 )
 
-// sse encodes events without cursors: what is replayed by time.
-type sse struct{}
+// sse encodes events; one value serves all streams.
+type sse struct{ signer *notifier.CursorSigner }
 
-// Encode returns the block of an event.
-func (sse) Encode(events []*notifier.Event) []byte { return sseBlock(events[0], nil) }
+// Encode returns the block of an event. Its id is its cursor; if it was not read in
+// the log's order it has none, and EventSource keeps the id it has.
+func (c sse) Encode(events []*notifier.Event) []byte { return sseBlock(events[0], c.signer) }
 
 // Joins is false: each event is a message.
 func (sse) Joins() bool { return false }
 
-// sseCursors encodes with cursors.
-type sseCursors struct{ signer *notifier.CursorSigner }
-
-// Encode returns the block of an event, with its cursor for an id.
-func (c sseCursors) Encode(events []*notifier.Event) []byte { return sseBlock(events[0], c.signer) }
-
-// Joins is as without cursors.
-func (sseCursors) Joins() bool { return false }
-
-// sseBlock has all keys, those that are absent with null. Without a signer, or if
-// the event was not read in the log's order, there is no id: EventSource then keeps
-// the one it has.
+// sseBlock has all keys, those that are absent with null.
 func sseBlock(e *notifier.Event, signer *notifier.CursorSigner) []byte {
 	const keysAndTime = 320 // and the cursor
 	size := keysAndTime + len(e.Type) + len(e.Action) + len(e.Key) + len(e.Principal) + len(e.Payload) + len(e.Original)
 	buffer := make([]byte, 0, size)
-	if signer != nil {
-		if at, ok := e.Cursor(); ok {
-			buffer = append(signer.Append(append(buffer, "id: "...), at), '\n')
-		}
+	if at, ok := e.Cursor(); ok {
+		buffer = append(signer.Append(append(buffer, "id: "...), at), '\n')
 	}
 	buffer = strconv.AppendInt(append(buffer, `data: {"id":`...), e.ID, 10)
 	buffer = appendString(append(buffer, `,"type":`...), e.Type)
@@ -140,19 +128,19 @@ func sseRetryLine(retry time.Duration) string {
 	return "retry: " + strconv.FormatInt(retry.Milliseconds(), 10) + "\n\n"
 }
 
-// retryAfter says when the client of a stream that has ended should come again.
+// sseRetryAfter says when the client of a stream that has ended should come again.
 // There is no telling EventSource not to; but what it comes with may be refused
 // then, and that is final for it. Those who were dropped may come, only not at
 // once. When the server stops they come to another, or to the next: not all in one
 // moment.
-func retryAfter(reason notifier.Ending) time.Duration {
+func sseRetryAfter(reason notifier.Ending) time.Duration {
 	switch reason {
 	case notifier.EndedByDrop:
 		return sseRetryDropped
 	case notifier.EndedByOutage:
 		return sseRetryOutage
 	case notifier.EndedByShutdown:
-		return sseRetry/2 + rand.N(sseRetry) //nolint:gosec // no secret
+		return comeAgain + rand.N(comeAgainMost-comeAgain)
 	}
 	return sseRetry
 }
@@ -168,26 +156,23 @@ func sseHeader(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// comeAgain refuses a client for now. EventSource gives up for ever after any
-// status but 200, so it gets an empty stream that says when to come again.
-func comeAgain(w http.ResponseWriter, r *http.Request, word, text string) {
-	if word == refusedDraining {
+// turnStreamAway refuses a client for now, and counts that. EventSource gives up for
+// ever after any status but 200, so it gets an empty stream that says when to come
+// again.
+func (s *Server) turnStreamAway(w http.ResponseWriter, r *http.Request, why Refusal) {
+	s.refusals.note(why, "remote", r.RemoteAddr, "path", r.URL.Path)
+	told, ok := turnedAways[why]
+	if !ok {
+		told = turnedAway{http.StatusServiceUnavailable, errUnavailable.Error(), sseRetry}
+	}
+	if why == RefusedDraining {
 		w.Header().Set("Connection", "close") // also for HTTP/2: come by another connection
 	}
 	if !strings.Contains(r.Header.Get("Accept"), sseType) {
-		w.Header().Set("Retry-After", strconv.Itoa(int(sseRetry/time.Second)))
-		refuse(w, http.StatusServiceUnavailable, text)
+		retryAfter(w, told.again)
+		refuse(w, told.status, told.text)
 		return
 	}
 	sseHeader(w, r)
-	retry := sseRetry + rand.N(sseRetry)      //nolint:gosec // no secret
-	_, _ = w.Write(sseEnd(word, text, retry)) // the client may be gone
+	_, _ = w.Write(sseEnd(string(why), told.text, told.again+rand.N(told.again))) // the client may be gone
 }
-
-// The words for which a client shall come again.
-const (
-	refusedStarting = "starting"
-	refusedDraining = "draining"
-	refusedFull     = "max_connections"
-	refusedOutage   = "unavailable"
-)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"example.com/notifier/notifier"
@@ -23,90 +24,125 @@ func (s *Server) sseRoutes(r chi.Router) {
 // advice to come again, or with a stream that lasts.
 func (s *Server) serveStream(traffic *protocolCounters) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		if s.config.Hub.Point().To.Xmax() == 0 {
-			comeAgain(w, r, refusedStarting, "starting: try again") // nobody would know where live begins
+		if r.Method == http.MethodHead {
+			s.describeStream(w, r)
 			return
 		}
-		who, err := s.authenticate(r)
+		taken, refused := s.takePlace(r)
+		if refused != "" {
+			s.turnStreamAway(w, r, refused)
+			return
+		}
+		defer s.connections.release(taken)
+		st, begin, err := s.openStream(w, r, taken)
+		if st != nil {
+			defer st.part()
+		}
 		if err != nil {
 			s.refuseStream(w, r, err)
 			return
 		}
-		ask, err := s.parseSSE(r)
-		if err != nil {
-			refuse(w, http.StatusBadRequest, err.Error())
-			return
-		}
-		user, err := who.actingFor(ask.user)
-		if err == nil && ask.weigh(user) > s.config.MaxSubscriptions {
-			err = errTooMuch
-		}
-		if err == nil && r.Method == http.MethodHead {
-			_, err = s.admit(r.Context(), who, nil)
-		}
-		if err == nil {
-			err = s.stream(w, r, who, user, ask, traffic)
-		}
-		if err != nil {
-			s.refuseStream(w, r, err)
-		}
+		defer s.lasts(r)()
+		traffic.began()
+		limitSendBuffer(r, s.config.SendBuffer)
+		sseHeader(w, r)
+		begin()
+		st.run()
+		s.counters.end(traffic, st.ending)
+		s.config.Logger.Debug("connection ended", "reason", st.ending, "remote", r.RemoteAddr)
 	}
 }
+
+// describeStream answers for a stream by its head alone.
+func (s *Server) describeStream(w http.ResponseWriter, r *http.Request) {
+	who, _, _, err := s.admitStream(r)
+	if err == nil {
+		_, err = s.admit(r.Context(), who, nil)
+	}
+	if err != nil {
+		s.refuseStream(w, r, err)
+		return
+	}
+	sseHeader(w, r)
+}
+
+// admitStream finds out who asks for what, and for which user.
+func (s *Server) admitStream(r *http.Request) (who caller, user string, ask sseRequest, err error) {
+	if who, err = s.authenticate(r); err != nil {
+		return who, "", ask, err
+	}
+	if ask, err = s.parseSSE(r); err != nil {
+		return who, "", ask, &refusal{http.StatusBadRequest, err.Error()}
+	}
+	if user, err = who.actingFor(ask.user); err == nil && ask.weigh(user) > s.config.MaxSubscriptions {
+		err = errTooMuch
+	}
+	return who, user, ask, err
+}
+
+// openStream returns a stream that has subscribed, and what has it begin. To open
+// one is a request like any other; what is open is not bounded by those.
+func (s *Server) openStream(w http.ResponseWriter, r *http.Request, taken *place) (st *stream, begin func(), err error) {
+	if !s.busy.enter(&s.busy.requests) {
+		return nil, nil, errTooManyRequests
+	}
+	defer s.busy.requests.Add(-1)
+	who, user, ask, err := s.admitStream(r)
+	switch {
+	case err != nil:
+		return nil, nil, err
+	case !s.connections.belong(taken, who.countsAs(user)):
+		return nil, nil, errCrowded
+	}
+	st = s.newStream(w, who, user)
+	if !s.connections.add(st) {
+		return st, nil, errDraining
+	}
+	st.until(r.Context(), who.Expires)
+	_ = st.wire.SetReadDeadline(time.Time{}) // that of the request; the client has nothing more to say
+	begin, err = st.open(ask)
+	if reason, ending := st.isEnding(); ending && reason == notifier.EndedByShutdown {
+		err = errDraining
+	}
+	return st, begin, err
+}
+
+// What opening a stream can fail with, besides what others do.
+var (
+	errDraining        = errors.New("shutting down")
+	errTooManyRequests = errors.New("too many requests")
+)
 
 // refuseStream tells a client why it gets no stream.
 func (s *Server) refuseStream(w http.ResponseWriter, r *http.Request, err error) {
 	switch {
 	case errors.Is(err, errDraining):
-		comeAgain(w, r, refusedDraining, err.Error())
-	case errors.Is(err, errFull):
-		comeAgain(w, r, refusedFull, err.Error())
+		s.turnStreamAway(w, r, RefusedDraining)
+		return
+	case errors.Is(err, errTooManyRequests):
+		s.turnStreamAway(w, r, RefusedRequests)
+		return
+	case errors.Is(err, errCrowded):
+		s.turnStreamAway(w, r, RefusedPerUser)
+		return
 	case errors.Is(err, errNoToken), errors.Is(err, errBadToken):
-		unauthorized(w, err)
+		s.unauthorized(w, err)
+		return
+	}
+	if told, ok := errors.AsType[*refusal](err); ok {
+		refuse(w, told.status, told.text)
+		return
+	}
+	switch {
 	case errors.Is(err, errNoUser), errors.Is(err, errNotYou), errors.Is(err, errNoAccess):
+		s.refusals.noteError(err)
 		refuse(w, http.StatusForbidden, err.Error())
 	case errors.Is(err, errTooMuch):
+		s.refusals.noteError(err)
 		refuse(w, http.StatusBadRequest, err.Error())
-	case errors.Is(err, notifier.ErrGone): // dropped in this moment
-		comeAgain(w, r, string(notifier.EndedByDrop), closings[notifier.EndedByDrop].reason)
-	default:
-		comeAgain(w, r, refusedOutage, errUnavailable.Error())
+	default: // also who was dropped in this moment
+		s.turnStreamAway(w, r, RefusedOutage)
 	}
-}
-
-// stream opens a stream and serves it to its end. An error means that nothing was
-// answered yet.
-func (s *Server) stream(w http.ResponseWriter, r *http.Request, who caller, user string, ask sseRequest, traffic *protocolCounters) error {
-	if r.Method == http.MethodHead {
-		sseHeader(w, r)
-		return nil
-	}
-	if err := s.connections.reserve(); err != nil {
-		return err
-	}
-	defer s.connections.release()
-	st := s.newStream(w, who, user)
-	defer st.part()
-	if !s.connections.add(st) {
-		return errDraining
-	}
-	defer st.whenGone(r.Context())()
-	_ = st.wire.SetReadDeadline(time.Time{}) // that of the request; the client has nothing more to say
-	first, err := st.open(ask)
-	if reason, ending := st.isEnding(); ending && reason == notifier.EndedByShutdown {
-		return errDraining
-	}
-	if err != nil {
-		return err
-	}
-	traffic.began()
-	defer func() { s.counters.end(traffic, st.ending) }()
-	defer st.expireAt(who.Expires)()
-	limitSendBuffer(r, s.config.SendBuffer)
-	sseHeader(w, r)
-	first()
-	st.run()
-	s.config.Logger.Debug("connection ended", "reason", st.ending, "remote", r.RemoteAddr)
-	return nil
 }
 
 // open subscribes, and returns what has the stream begin.
@@ -214,23 +250,52 @@ func (st *stream) readable(filters []notifier.Filter) []notifier.Filter {
 	return narrow
 }
 
-// socketKey is where a request's context keeps the connection it came by.
+// socketKey is where a request's context keeps the socket it came by.
 type socketKey struct{}
+
+// servedSocket is a socket that net/http serves.
+type servedSocket struct {
+	net.Conn
+	mu      sync.Mutex
+	streams int
+}
 
 // keepSocket is for [http.Server.ConnContext].
 func keepSocket(ctx context.Context, c net.Conn) context.Context {
-	return context.WithValue(ctx, socketKey{}, c)
+	return context.WithValue(ctx, socketKey{}, &servedSocket{Conn: c})
+}
+
+// lasts has the socket of a request not count as one that waits for requests, for as
+// long as there is a stream on it: those have limits of their own.
+func (s *Server) lasts(r *http.Request) (ended func()) {
+	socket, ok := r.Context().Value(socketKey{}).(*servedSocket)
+	if !ok {
+		return func() {}
+	}
+	count := func(change int) {
+		socket.mu.Lock()
+		defer socket.mu.Unlock()
+		before := socket.streams > 0
+		socket.streams += change
+		switch after := socket.streams > 0; {
+		case after && !before:
+			s.busy.sockets.Add(-1)
+		case before && !after:
+			s.busy.sockets.Add(1)
+		}
+	}
+	count(1)
+	return func() { count(-1) }
 }
 
 // limitSendBuffer bounds what a client that stops reading can hold in the kernel,
 // where its connection is its own.
 func limitSendBuffer(r *http.Request, size int) {
-	if r.ProtoMajor != 1 {
+	socket, ok := r.Context().Value(socketKey{}).(*servedSocket)
+	if !ok || r.ProtoMajor != 1 {
 		return
 	}
-	if c, ok := r.Context().Value(socketKey{}).(net.Conn); ok {
-		if tcp, ok := plainSocket(c).(*net.TCPConn); ok {
-			_ = tcp.SetWriteBuffer(size) // without it, the kernel's own limit holds
-		}
+	if tcp, ok := plainSocket(socket.Conn).(*net.TCPConn); ok {
+		_ = tcp.SetWriteBuffer(size) // without it, the kernel's own limit holds
 	}
 }

@@ -26,6 +26,7 @@ type stream struct {
 	wake   chan struct{} // the writer looks again
 	last   atomic.Bool   // the last block is queued
 	born   int
+	stops  []func() bool // what else waits to end it
 
 	tasks sync.WaitGroup // everything but the handler
 
@@ -48,7 +49,7 @@ func (s *Server) newStream(w http.ResponseWriter, who caller, user string) *stre
 	st.queue.Limits = s.config.Outbox
 	st.delivery.server, st.owner = s, st
 	st.outbox, st.flush = &st.queue, st.stir
-	st.encoder = sseCursors{s.cursors}
+	st.encoder = sse{s.cursors}
 	return st
 }
 
@@ -168,6 +169,9 @@ func (st *stream) isEnding() (notifier.Ending, bool) {
 // sayGoodbye queues the last block behind all others, and limits the time for
 // them.
 func (st *stream) sayGoodbye() {
+	if reason, _ := st.isEnding(); reason == notifier.EndedByShutdown {
+		st.markCursor() // for the next server
+	}
 	st.close()
 	st.mu.Lock()
 	reason := st.ending
@@ -177,7 +181,7 @@ func (st *stream) sayGoodbye() {
 	if reason == notifier.EndedBySlowness {
 		st.queue.Discard()
 	}
-	st.queue.Finish(sseEnd(string(reason), closings[reason].reason, retryAfter(reason)))
+	st.queue.Finish(sseEnd(string(reason), closings[reason].reason, sseRetryAfter(reason)))
 	st.last.Store(true)
 	st.stir()
 }
@@ -195,6 +199,9 @@ func (st *stream) spawn(task func()) bool {
 
 // part is for the handler's end: it returns when nothing uses the answer any more.
 func (st *stream) part() {
+	for _, stop := range st.stops {
+		stop()
+	}
 	st.mu.Lock()
 	st.gone = true
 	st.mu.Unlock()
@@ -216,8 +223,6 @@ func (st *stream) ping() {
 func (st *stream) endUnlessSubscribed(notifier.Ending) {}
 
 func (st *stream) birth() *int { return &st.born }
-
-func (st *stream) plain() notifier.Encoder { return sse{} }
 
 func (st *stream) cursorFrame(cursor string) []byte { return sseCursor(cursor) }
 
@@ -253,16 +258,11 @@ func (st *stream) Revoke(ended []*notifier.Subscription, lost notifier.Loss) {
 	}
 }
 
-// expireAt ends the stream with the token it rests on; zero: never.
-func (st *stream) expireAt(when time.Time) (stop func()) {
-	if when.IsZero() {
-		return func() {}
+// until has the stream end with its client's request, or with the token it rests on;
+// zero: that never ends.
+func (st *stream) until(request context.Context, expires time.Time) {
+	st.stops = append(st.stops, context.AfterFunc(request, func() { st.End(st.lossOfClient()) }))
+	if !expires.IsZero() {
+		st.stops = append(st.stops, time.AfterFunc(time.Until(expires), func() { st.End(notifier.EndedByExpiry) }).Stop)
 	}
-	timer := time.AfterFunc(time.Until(when), func() { st.End(notifier.EndedByExpiry) })
-	return func() { timer.Stop() }
-}
-
-// whenGone ends the stream when its client has gone.
-func (st *stream) whenGone(ctx context.Context) (stop func() bool) {
-	return context.AfterFunc(ctx, func() { st.End(st.lossOfClient()) })
 }

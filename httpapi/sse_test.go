@@ -146,22 +146,58 @@ func TestSSE_ComesAgain(t *testing.T) {
 	t.Parallel()
 	full := setup(t, func(c *httpapi.Config) { c.MaxConnections = 1 })
 	full.stream("/events?topic=*.*.*", resumed)
+	crowded := setup(t, func(c *httpapi.Config) { c.MaxConnectionsPerAddress = 1 })
+	crowded.stream("/events?topic=*.*.*", resumed)
 	starting := setup(t, func(c *httpapi.Config) { c.Hub = notifier.NewHub(notifier.HubConfig{}) })
 	d := newDirectory("alice")
 	d.fault = fmt.Errorf("the policy fails")
 	failing := sseSystem(t, d)
 	query := "/events?recipient=me&token=" + token(t, "alice", time.Hour, nil)
-	for why, s := range map[string]*system{"max_connections": full, "starting": starting, "unavailable": failing} {
-		path := query
-		if s != failing {
-			path = "/events?recipient=me"
-		}
-		if retry := s.opens(path, asSource).ends(why); retry < time.Second || retry > 10*time.Second {
+	for why, c := range map[httpapi.Refusal]struct {
+		s      *system
+		path   string
+		status int
+	}{
+		httpapi.RefusedConnections: {full, "/events?recipient=me", 503},
+		httpapi.RefusedPerAddress:  {crowded, "/events?recipient=me", 429},
+		httpapi.RefusedStarting:    {starting, "/events?recipient=me", 503},
+		httpapi.RefusedOutage:      {failing, query, 503},
+	} {
+		if retry := c.s.opens(c.path, asSource).ends(string(why)); retry < time.Second || retry > time.Minute {
 			t.Errorf("%s: come again after %v", why, retry)
 		}
-		if status, header, _ := s.request("GET", path, ""); status != 503 || header.Get("Retry-After") == "" {
+		if status, header, _ := c.s.request("GET", c.path, ""); status != c.status || header.Get("Retry-After") == "" {
 			t.Errorf("%s: curl is told %d", why, status)
 		}
+		if n := c.s.server.Refusals()[why]; n != 2 {
+			t.Errorf("%s: counted %d times", why, n)
+		}
+	}
+}
+
+// Streams have limits of their own: they take nothing from requests.
+func TestSSE_LeavesRequestsTheirRoom(t *testing.T) {
+	t.Parallel()
+	for _, version := range []int{1, 2} {
+		t.Run(fmt.Sprint("HTTP/", version), func(t *testing.T) {
+			t.Parallel()
+			s := setupTLS(t, func(c *httpapi.Config) { c.MaxRequests = 2 })
+			open := func() *eventSource {
+				es := s.opensBy(&http.Transport{TLSClientConfig: trusting(), ForceAttemptHTTP2: version == 2}, "/events?topic=*.*.*")
+				es.begins(resumed)
+				return es
+			}
+			for range 2 { // what has ended leaves nothing behind
+				all := []*eventSource{open(), open(), open(), open()}
+				if status, text, _ := s.asks("GET", "/clients", ""); status != 200 {
+					t.Errorf("beside the streams: %d %s", status, text)
+				}
+				for _, es := range all {
+					es.close()
+				}
+				until(t, "they have ended", func() bool { return s.server.Stats().Protocols["sse"].Open == 0 })
+			}
+		})
 	}
 }
 

@@ -13,6 +13,11 @@ type Stats struct {
 	// Ended are the connections that have ended, by the reason; all reasons that
 	// there are.
 	Ended map[notifier.Ending]int64
+	// Refused are the clients, requests and messages that were refused, by the
+	// reason; all reasons that there are.
+	Refused map[Refusal]uint64
+	// Delayed are the messages whose client had to wait then.
+	Delayed uint64
 	// WaitingEvents and WaitingBytes are what the outboxes of all clients hold.
 	WaitingEvents, WaitingBytes int
 }
@@ -29,6 +34,8 @@ func (s *Server) Stats() Stats {
 	stats := Stats{
 		Protocols: make(map[string]ProtocolStats, len(s.counters.protocols)),
 		Ended:     make(map[notifier.Ending]int64, len(s.counters.ended)),
+		Refused:   s.Refusals(),
+		Delayed:   s.DelayedCommands(),
 	}
 	for name, p := range s.counters.protocols {
 		stats.Protocols[name] = ProtocolStats{p.open.Load(), p.opened.Load()}

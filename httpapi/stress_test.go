@@ -123,19 +123,19 @@ func TestReplay_MoreHappensMeanwhileThanFits(t *testing.T) {
 	})
 	client := s.dial("/subscribe_to_events")
 	client.text(`{"access_id":"c","timestamp":0}`)
-	var all string
+	var all strings.Builder
 	for range 6 {
 		got, err := client.read()
 		if err != nil {
 			t.Fatal(err)
 		}
-		all += got.payload
+		all.WriteString(got.payload)
 	}
 	last := -1
 	for _, at := range []int{1, 2, 3, 10, 11, 12} {
-		place := strings.Index(all, fmt.Sprintf(`"created_at":%d,`, at))
+		place := strings.Index(all.String(), fmt.Sprintf(`"created_at":%d,`, at))
 		if place <= last {
-			t.Errorf("event %d is not in its place: %s", at, all)
+			t.Errorf("event %d is not in its place: %s", at, all.String())
 		}
 		last = place
 	}

@@ -36,7 +36,9 @@ func TestSysadmHostile_LongMessages(t *testing.T) {
 func TestTortureSysadm_SubscribesWithoutEnd(t *testing.T) {
 	t.Parallel()
 	d := newDirectory(sysadmUser)
-	s := sysadmSystem(t, d, func(c *httpapi.Config) { c.SysadmTypes, c.MaxSubscriptions = []string{"*"}, 100 })
+	s := sysadmSystem(t, d, func(c *httpapi.Config) {
+		c.SysadmTypes, c.MaxSubscriptions, c.MaxCommands = []string{"*"}, 100, httpapi.Unlimited
+	})
 	other := s.sysadm(sysadmUser)
 	other.subscribe("dispatcher")
 	c := s.sysadm(sysadmUser)

@@ -162,7 +162,7 @@ func TestTLS_Drain(t *testing.T) {
 	stopped := make(chan error, 1)
 	go func() { stopped <- s.stop() }() // ends when the server has
 	for _, c := range clients {
-		if code, reason := c.expectClose(); code != 1001 || reason != "shutdown" {
+		if code, reason := c.expectClose(); code != 1012 || !strings.HasPrefix(reason, "restarting; retry in ") {
 			t.Errorf("closed with %d %q", code, reason)
 		}
 	}

@@ -12,7 +12,7 @@ import (
 	"github.com/coder/websocket"
 )
 
-// upgrade is where the WebSockets of a protocol begin.
+// upgrade is where the WebSockets of a protocol begin, behind the door.
 func (s *Server) upgrade(codec codec) http.HandlerFunc {
 	traffic := s.counters.protocol(codec.name())
 	return func(w http.ResponseWriter, r *http.Request) {
@@ -26,28 +26,25 @@ func (s *Server) upgrade(codec codec) http.HandlerFunc {
 			w.WriteHeader(http.StatusUpgradeRequired)
 			return
 		}
-		if s.config.Hub.Point().To.Xmax() == 0 {
-			refuse(w, http.StatusServiceUnavailable, "starting: try again") // a subscription would not know where live begins
-			return
-		}
 		who, err := s.authenticate(r)
 		if err != nil && !errors.Is(err, errNoToken) { // with none, a message may bring one
-			unauthorized(w, err)
+			s.unauthorized(w, err)
 			return
 		}
-		if err := s.connections.reserve(); err != nil {
-			refuse(w, http.StatusServiceUnavailable, err.Error())
+		taken := placeOf(r)
+		if !s.connections.belong(taken, who.countsNow()) {
+			s.turnAway(w, r, RefusedPerUser)
 			return
 		}
-		c := &conn{server: s, codec: codec, caller: who, admitted: who.admitted, peer: peerOf(r), traffic: traffic}
+		c := &conn{server: s, codec: codec, caller: who, admitted: who.admitted, peer: peerOf(r), place: taken, traffic: traffic}
 		ws, err := websocket.Accept(&hijacker{w, c}, r, &websocket.AcceptOptions{
 			InsecureSkipVerify: true, // the guard has checked the Origin
 			CompressionMode:    websocket.CompressionDisabled,
 		})
 		if err != nil {
-			s.connections.release() // the library has told the client
-			return
+			return // the library has told the client
 		}
+		taken.kept = true
 		go c.run(ws) // ends when nothing more can be read; its place in connections is waited for
 	}
 }

@@ -136,6 +136,35 @@ func TestStatus(t *testing.T) {
 	}
 }
 
+// A database that was in use before histories were kept: what it has was written there, and what retention has
+// removed, it has removed.
+func TestUp_HistoryOfADatabaseInUse(t *testing.T) {
+	t.Parallel()
+	for name, positions := range map[string]string{
+		"retention has begun":     "INSERT INTO notifier.positions (position) VALUES ('700:700:')",
+		"retention has not begun": "DELETE FROM notifier.positions",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			url := dbtest.New(t)
+			if err := migrations.DownTo(t.Context(), url, 5, discard); err != nil {
+				t.Fatal(err)
+			}
+			conn := dbtest.Connect(t, url)
+			exec(t, conn, positions, "INSERT INTO notifier.events (key) VALUES ('a')")
+			up(t, url)
+			if !scalar[bool](t, conn, `SELECT count(*) = 1 AND bool_and(h = i.history AND up_to IS NULL)
+				FROM notifier.histories AS h (h), notifier.identity() AS i`) {
+				t.Error("the history is not noted")
+			}
+			want := strings.Contains(positions, "INSERT")
+			if got := scalar[bool](t, conn, "SELECT min(taken_at) > '-infinity' FROM notifier.positions"); got != want {
+				t.Errorf("that something may have been removed: %t, want %t", got, want)
+			}
+		})
+	}
+}
+
 // During a rolling upgrade an old instance meets a newer schema.
 func TestNewerSchema_IsShownAndLeftAlone(t *testing.T) {
 	t.Parallel()

@@ -21,4 +21,16 @@
 // [Hub.Subscribe] returns the Point at which the subscription joined. Replay
 // takes the stored events that [Point.Covers]; the hub delivers all the others.
 // The seam is exact by construction, and nothing needs deduplicating.
+//
+// # Who was away, and who is slow
+//
+// A [Cursor] is a Point that a client keeps, with what tells whether it still means
+// anything: the [History] and an [Anchor]. A [CursorSigner] makes it a text. Between
+// a client's cursor and the point where its subscriptions begin lies what it has
+// missed, which [Hub.Missed] finds: in the newest events, which the hub keeps in
+// memory for all (recent.go, extend.go), or in the [Log].
+//
+// A subscriber that is behind gets nothing live. It is put behind when it resumes, or
+// falls behind when its receiver has no room; [Hub.CatchUp] brings it back, at its
+// own pace, by the same walk through the log (missed.go, behind.go).
 package notifier

@@ -14,6 +14,8 @@ const (
 	EndedBySilence   Ending = "no_pong"          // its socket took and gave no byte since the last ping
 	EndedByDeadline  Ending = "no_first_message" // it did not say in time what it wants
 	EndedByProtocol  Ending = "protocol_error"   // its first message was not understood
+	EndedByTrickle   Ending = "slow_message"     // a message of it took too long to arrive
+	EndedByCrowd     Ending = "crowded"          // its user has too many connections
 	EndedByExpiry    Ending = "token_expired"    // what it rests on has expired, and its protocol has no words for that
 	EndedByAccess    Ending = "unauthorized"     // it may not have what it wants
 	EndedByLimit     Ending = "too_much"         // it wants more at once than one connection may, and its protocol has no words for that

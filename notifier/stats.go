@@ -9,8 +9,8 @@ import (
 type HubStats struct {
 	Subscribers   int
 	Subscriptions int
-	// Readers are the clients that have fallen behind by more than may wait for
-	// them and catch up from the table.
+	// Readers are the subscribers that are behind and read from the log at their
+	// own pace.
 	Readers int
 
 	// Deliveries are the live events that were queued, CaughtUp those that were

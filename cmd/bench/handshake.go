@@ -9,6 +9,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"time"
@@ -63,7 +64,8 @@ func upgrade(conn net.Conn, address, path string) error {
 	}
 	switch {
 	case response.StatusCode != http.StatusSwitchingProtocols:
-		return fmt.Errorf("server answered %s", response.Status)
+		why, _ := io.ReadAll(io.LimitReader(response.Body, 200)) // only to explain
+		return fmt.Errorf("server answered %s: %s", response.Status, why)
 	case response.Header.Get("Sec-WebSocket-Accept") != handshakeAnswer(handshakeKey):
 		return errors.New("server did not prove that it speaks WebSocket")
 	case buffered.Buffered() > 0:

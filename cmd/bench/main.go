@@ -68,6 +68,8 @@ func sections() []section {
 		{"d", "memory", (*bench).measureMemory},
 		{"e", "access", (*bench).measureAccess},
 		{"f", "logins", (*bench).measureLogins},
+		{"g", "reconnects", (*bench).measureReconnects},
+		{"h", "slow client", (*bench).measureSlowClient},
 	}
 }
 

@@ -37,8 +37,13 @@ func cpuDuring(pid int, do func() error) (time.Duration, error) {
 	return after - before, err
 }
 
-// residentMemory returns the VmRSS of a process in bytes.
-func residentMemory(pid int) (int64, error) {
+// residentMemory returns the VmRSS of a process in bytes, peakMemory the most that
+// it was.
+func residentMemory(pid int) (int64, error) { return memoryOf(pid, "VmRSS:") }
+
+func peakMemory(pid int) (int64, error) { return memoryOf(pid, "VmHWM:") }
+
+func memoryOf(pid int, what string) (int64, error) {
 	path := fmt.Sprintf("/proc/%d/status", pid)
 	f, err := os.Open(path)
 	if err != nil {
@@ -47,12 +52,12 @@ func residentMemory(pid int) (int64, error) {
 	defer f.Close()
 	lines := bufio.NewScanner(f)
 	for lines.Scan() {
-		if value, ok := strings.CutPrefix(lines.Text(), "VmRSS:"); ok {
+		if value, ok := strings.CutPrefix(lines.Text(), what); ok {
 			kib, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(value), " kB"), 10, 64)
 			return kib << 10, err
 		}
 	}
-	return 0, fmt.Errorf("read resident memory: no VmRSS in %s", path)
+	return 0, fmt.Errorf("read resident memory: no %s in %s", what, path)
 }
 
 // raiseOpenFiles lets this process and its children have that many files open,

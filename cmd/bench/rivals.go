@@ -37,7 +37,7 @@ func (b *bench) startServer(ctx context.Context, url string, settings ...string)
 		return nil, err
 	}
 	cmd := exec.Command(b.binary, "serve")
-	cmd.Env = append(os.Environ(), "NOTIFIER_DATABASE_URL="+url, "NOTIFIER_ADDR="+address, "NOTIFIER_DRAIN=1s")
+	cmd.Env = append(os.Environ(), "NOTIFIER_DATABASE_URL="+url, "NOTIFIER_ADDR="+address, "NOTIFIER_DRAIN=1s", "NOTIFIER_MAX_CONNECTS=none")
 	cmd.Env = append(cmd.Env, settings...)
 	p, err := startProcess(ctx, cmd, filepath.Join(b.dir, "server.log"))
 	if err != nil {

@@ -48,6 +48,8 @@ SELECT 'message', $1::text, to_json(lpad(n::text, 14, '0'))
 FROM generate_series($2::bigint, $3::bigint) AS n
 ORDER BY n`
 
+	position = `SELECT notifier.position()`
+
 	// insertForEach is the same event for many recipients.
 	insertForEach = `
 INSERT INTO notifier.events (type, recipient, payload)

@@ -77,6 +77,13 @@ func (c *serverConfig) defineLimits(s *settings) {
 	define(s, "max-pushing", "size", "64MiB", "all bodies of pushes that are being taken at once", &h.MaxPushing, parseSize[int64])
 	define(s, "max-message", "size", "64KiB", "largest message of a client on a WebSocket", &h.MaxMessage, parseSize[int64])
 	define(s, "max-connections", "number", "50000", "WebSockets open at once", &h.MaxConnections, parseCount)
+	define(s, "max-connections-per-user", "number", "1000", "those of one user; none: no limit", &h.MaxConnectionsPerUser, parseLimit)
+	define(s, "max-connections-per-address", "number", "none", "those from one address, or one /64 of IPv6; none: no limit",
+		&h.MaxConnectionsPerAddress, parseLimit)
+	define(s, "max-connects", "number", "2000", "WebSockets begun in a second, five times as many at once; none: no limit", &h.MaxConnects, parseLimit)
+	define(s, "max-commands", "number", "100", "messages taken of one WebSocket in a second, and --max-subscriptions at once; others wait; none: no limit",
+		&h.MaxCommands, parseLimit)
+	define(s, "max-requests", "number", "10000", "requests served at once, and connections that are no WebSockets", &h.MaxRequests, parseCount)
 	define(s, "max-subscriptions", "number", "10000", "what one WebSocket is subscribed to; each value of a list counts, and each 64 bytes",
 		&h.MaxSubscriptions, parseCount)
 	define(s, "recent-bytes", "size", "64MiB", "newest events kept in memory for clients that have missed a few", &c.recentBytes, parseSize[int])
@@ -88,11 +95,12 @@ func (c *serverConfig) defineLimits(s *settings) {
 
 func (c *serverConfig) defineTimes(s *settings) {
 	h := &c.http
+	define(s, "handshake-timeout", "duration", "10s", "time for a TLS handshake, and for the header of a request", &h.HandshakeTimeout, parseDuration)
 	define(s, "request-timeout", "duration", "1m", "time for a request to arrive, with its body", &h.RequestTimeout, parseDuration)
 	define(s, "first-message", "duration", "10s", "time for a client to say what it wants", &h.FirstMessage, parseDuration)
-	define(s, "ping-interval", "duration", "30s", "time between two pings of a connection", &h.PingInterval, parseDuration)
+	define(s, "ping-interval", "duration", "30s", "time between two pings of a connection, and for a message of its client to arrive", &h.PingInterval, parseDuration)
 	define(s, "write-timeout", "duration", "30s", "time a socket may take no byte of what waits for it", &h.WriteTimeout, parseDuration)
-	define(s, "close-timeout", "duration", "5s", "time for a connection's last frames, and for the client's answer to its close",
+	define(s, "close-timeout", "duration", "5s", "time for a connection's last frames, and for the client's answer to its close; also for the last requests",
 		&h.CloseTimeout, parseDuration)
 }
 

@@ -2,10 +2,9 @@ package main
 
 import (
 	"bufio"
-	"context"
 	"io"
-	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -117,12 +116,7 @@ func (o *observed) reaches(what string, so func(map[string]float64) bool) {
 // dial opens a WebSocket and says something.
 func (o *observed) dial(path string, messages ...string) *websocket.Conn {
 	o.t.Helper()
-	return o.dialBy(http.DefaultClient, path, messages...)
-}
-
-func (o *observed) dialBy(client *http.Client, path string, messages ...string) *websocket.Conn {
-	o.t.Helper()
-	ws, response, err := websocket.Dial(o.t.Context(), o.url+path, &websocket.DialOptions{HTTPClient: client})
+	ws, response, err := websocket.Dial(o.t.Context(), o.url+path, nil)
 	if err != nil {
 		o.t.Fatalf("%s: %v", path, err)
 	}
@@ -194,6 +188,7 @@ func TestMetrics_EventsReadDeliveredAndReplayed(t *testing.T) {
 	o.becomes("notifier_commit_to_read_seconds_count", 1)
 	first, second := o.dial("/subscribe_to_events", `{"access_id": "u", "timestamp": 0}`), o.dial("/subscribe_to_events", `{"access_id": "u", "timestamp": 0}`)
 	o.becomes("notifier_subscriptions", 2)
+	o.becomes("notifier_readers", 0) // live
 	o.exec(`INSERT INTO notifier.events (recipient, payload) VALUES ('u', '2'), ('u', '"three"')`)
 	o.says(first, "three")
 	o.says(second, "three")
@@ -216,20 +211,17 @@ func TestMetrics_EventsReadDeliveredAndReplayed(t *testing.T) {
 	o.becomes("notifier_payloads_too_large_total", 1)
 }
 
+// tight are the settings with which a client that does not read soon has events
+// wait for it, and is not given up.
+var tight = []string{"--send-buffer=16KiB", "--write-timeout=10m", "--ping-interval=1h"}
+
 // A client that does not read has events wait for it, until it does.
 func TestMetrics_OutboxDepth(t *testing.T) {
 	t.Parallel()
-	o := observe(t, "--send-buffer=16KiB", "--write-timeout=10m", "--ping-interval=1h")
-	transport := &http.Transport{DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-		socket, err := (&net.Dialer{}).DialContext(ctx, network, address)
-		if err == nil {
-			err = socket.(*net.TCPConn).SetReadBuffer(4096)
-		}
-		return socket, err
-	}}
-	defer transport.CloseIdleConnections()
-	ws := o.dialBy(&http.Client{Transport: transport}, "/subscribe_to_events", `{"access_id": "u", "timestamp": 0}`)
+	o := observe(t, tight...)
+	ws := o.dial("/subscribe_to_events", `{"access_id": "u", "timestamp": 0}`)
 	o.becomes("notifier_subscriptions", 1)
+	o.becomes("notifier_readers", 0)
 	o.becomes("notifier_outbox_bytes", 0)
 	o.exec(`INSERT INTO notifier.events (recipient, payload)
 		SELECT 'u', to_json(repeat('x', 400000)) FROM generate_series(1, 5) UNION ALL SELECT 'u', '"last"'`)
@@ -238,6 +230,58 @@ func TestMetrics_OutboxDepth(t *testing.T) {
 	o.says(ws, "last")
 	o.becomes("notifier_outbox_events", 0)
 	o.becomes("notifier_outbox_bytes", 0)
+}
+
+// One for whom more waits than may reads from the log, until it has caught up.
+func TestMetrics_Readers(t *testing.T) {
+	t.Parallel()
+	o := observe(t, append(tight, "--outbox-bytes=64KiB")...)
+	ws := o.dial("/subscribe_to_events", `{"access_id": "u", "timestamp": 0}`)
+	o.becomes("notifier_subscriptions", 1)
+	o.becomes("notifier_readers", 0)
+	caughtUp := o.scrape()["notifier_events_caught_up_total"]
+	for range 20 {
+		o.exec(`INSERT INTO notifier.events (recipient, payload) VALUES ('u', to_json(repeat('x', 400000)))`)
+	}
+	o.becomes("notifier_readers", 1)
+	o.exec(`INSERT INTO notifier.events (recipient, payload) VALUES ('u', '"last"')`)
+	o.says(ws, "last")
+	o.becomes("notifier_readers", 0)
+	o.exceeds("notifier_events_caught_up_total", caughtUp)
+}
+
+func TestMetrics_RefusalsByReason(t *testing.T) {
+	t.Parallel()
+	o := observe(t, "--max-connections=2", "--max-subscriptions=1", "--max-commands=10")
+	for _, reason := range []string{"max_connections", "max_subscriptions"} {
+		o.becomes(`notifier_refusals_total{reason="`+reason+`"}`, 0)
+	}
+	o.becomes("notifier_delayed_commands_total", 0)
+	attach := func(id string) string { return `{"action": "attach", "event": {"type": "t", "id": "` + id + `"}}` }
+	o.dial("/ws", attach("1"), attach("2"))
+	o.becomes(`notifier_refusals_total{reason="max_subscriptions"}`, 1)
+	o.dial("/ws", slices.Repeat([]string{attach("1")}, 30)...)
+	o.exceeds("notifier_delayed_commands_total", 0)
+	if got := statusOfUpgrade(t, o.url+"/ws"); got != http.StatusServiceUnavailable {
+		t.Errorf("one connection too many was answered by %d", got)
+	}
+	o.becomes(`notifier_refusals_total{reason="max_connections"}`, 1)
+}
+
+// statusOfUpgrade asks for a WebSocket and returns with what that is refused.
+func statusOfUpgrade(t *testing.T, url string) int {
+	t.Helper()
+	ws, response, err := websocket.Dial(t.Context(), url, nil)
+	if err == nil {
+		_ = ws.CloseNow()
+	}
+	if response == nil {
+		t.Fatal(err)
+	}
+	if response.Body != nil {
+		response.Body.Close()
+	}
+	return response.StatusCode
 }
 
 func TestMetrics_Access(t *testing.T) {

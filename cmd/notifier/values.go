@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"example.com/notifier/db"
+	"example.com/notifier/httpapi"
 )
 
 // The parsers of settings. None quotes a text that could hold a password.
@@ -70,6 +71,18 @@ func parseCount(text string) (int, error) {
 	n, err := strconv.Atoi(text)
 	if err != nil || n < 1 {
 		return 0, fmt.Errorf("%q is no whole number above 0", text)
+	}
+	return n, nil
+}
+
+// parseLimit is parseCount that also takes "none".
+func parseLimit(text string) (int, error) {
+	if text == "none" {
+		return httpapi.Unlimited, nil
+	}
+	n, err := parseCount(text)
+	if err != nil {
+		return 0, fmt.Errorf("%q is neither a whole number above 0 nor none", text)
 	}
 	return n, nil
 }

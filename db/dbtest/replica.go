@@ -61,8 +61,8 @@ func (c *Cluster) copyTo(ctx context.Context, dir string) error {
 // CatchUp waits until the replica has replayed all that the primary has written by now.
 func (c *Cluster) CatchUp(t testing.TB, primary *Cluster) {
 	t.Helper()
-	var until string
-	if err := Connect(t, primary.URL("")).QueryRow(t.Context(), "SELECT pg_current_wal_lsn()::text").Scan(&until); err != nil {
+	var until string // the insertion, as commits need not be written yet
+	if err := Connect(t, primary.URL("")).QueryRow(t.Context(), "SELECT pg_current_wal_insert_lsn()::text").Scan(&until); err != nil {
 		t.Fatalf("where the primary is: %v", err)
 	}
 	conn := Connect(t, c.URL(""))

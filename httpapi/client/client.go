@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -128,7 +129,7 @@ func (c *Client) post(ctx context.Context, path string, header http.Header, body
 		return reach(c.base, err)
 	}
 	if response.StatusCode != http.StatusOK {
-		return newStatusError(response.StatusCode, text)
+		return newStatusError(response, text)
 	}
 	if string(text) != "true" {
 		return fmt.Errorf("server answered %.40q instead of true: is it a notifier?", text)
@@ -150,11 +151,14 @@ const maxErrorText = 1024
 type StatusError struct {
 	Status int
 	Text   string // what the server said, one line; may be empty
+	// RetryAfter is when it asks to be asked again; 0: it does not say.
+	RetryAfter time.Duration
 }
 
-func newStatusError(status int, text []byte) *StatusError {
+func newStatusError(response *http.Response, text []byte) *StatusError {
 	line, _, _ := strings.Cut(strings.TrimSpace(string(text)), "\n")
-	return &StatusError{Status: status, Text: line}
+	seconds, _ := strconv.ParseUint(response.Header.Get("Retry-After"), 10, 16) // a date is as good as nothing
+	return &StatusError{Status: response.StatusCode, Text: line, RetryAfter: time.Duration(seconds) * time.Second}
 }
 
 // Error names the status and what the server said.

@@ -200,3 +200,29 @@ func TestWatch_EndsWithItsEventsError(t *testing.T) {
 		t.Errorf("ended by %v", err)
 	}
 }
+
+func TestClient_IsToldWhenToComeAgain(t *testing.T) {
+	t.Parallel()
+	refusing := dial(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Retry-After", "7")
+		http.Error(w, "full", http.StatusServiceUnavailable)
+	})
+	_, subscribing := refusing.Subscribe(t.Context(), "u", 0)
+	for what, err := range map[string]error{"push": refusing.Push(t.Context(), nil, ""), "subscribe": subscribing} {
+		if told, ok := errors.AsType[*client.StatusError](err); !ok || told.RetryAfter != 7*time.Second {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	restarting := serveScripts(t,
+		func(_ context.Context, conn *websocket.Conn, _ string) {
+			conn.Close(websocket.StatusServiceRestart, "restarting; retry in 321 ms")
+		},
+		func(_ context.Context, conn *websocket.Conn, _ string) {
+			conn.Close(websocket.StatusNormalClosure, "close")
+		})
+	var paused time.Duration
+	err := restarting.Watch(t.Context(), client.WatchConfig{User: "u", Lost: func(_ error, pause time.Duration) { paused = pause }})
+	if !errors.Is(err, client.ErrDropped) || paused != 321*time.Millisecond {
+		t.Errorf("came again after %v, ended by %v", paused, err)
+	}
+}

@@ -2,6 +2,8 @@ package client
 
 import (
 	"encoding/json"
+	"errors"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -78,4 +80,27 @@ func TestWait_EndsWithTheContext(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+func TestBackoff_WaitsAsLongAsItIsAsked(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		err         error
+		least, most time.Duration
+	}{
+		{&StatusError{Status: 503, RetryAfter: 7 * time.Second}, 7 * time.Second, 7 * time.Second},
+		{fmt.Errorf("push: %w", &StatusError{Status: 429, RetryAfter: time.Hour}), mostAsked, mostAsked},
+		{&StatusError{Status: 503}, firstPause / 2, firstPause},
+		{fmt.Errorf("closed: %w", &closeError{1012, "restarting; retry in 850 ms"}), 850 * time.Millisecond, 850 * time.Millisecond},
+		{&closeError{1012, "restarting"}, firstPause / 2, firstPause},
+		{&closeError{1012, "restarting; retry in -5 ms"}, firstPause / 2, firstPause},
+		{&closeError{1012, "restarting; retry in 99999999999 ms"}, firstPause / 2, firstPause},
+		{&closeError{1008, "retry in 850 ms"}, firstPause / 2, firstPause},
+		{errors.New("reset"), firstPause / 2, firstPause},
+	} {
+		var b backoff
+		if pause := b.pauseAfter(test.err); pause < test.least || pause > test.most {
+			t.Errorf("%v: pause %v, want %v to %v", test.err, pause, test.least, test.most)
+		}
+	}
 }

@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"time"
@@ -11,6 +12,7 @@ import (
 const (
 	firstPause = 100 * time.Millisecond
 	mostPause  = 10 * time.Second
+	mostAsked  = time.Minute // what a server may ask for
 )
 
 // backoff paces attempts: each pause is twice the one before, up to mostPause,
@@ -22,6 +24,19 @@ func (b *backoff) pause() time.Duration {
 	pause := max(b.next, firstPause)
 	b.next = min(2*pause, mostPause)
 	return pause - rand.N(pause/2)
+}
+
+// pauseAfter is the same after an error; a server that says when to come again is
+// not asked before.
+func (b *backoff) pauseAfter(err error) time.Duration {
+	pause := b.pause()
+	if status, ok := errors.AsType[*StatusError](err); ok {
+		pause = max(pause, min(status.RetryAfter, mostAsked))
+	}
+	if closed, ok := errors.AsType[*closeError](err); ok {
+		pause = max(pause, min(closed.retryAfter(), mostAsked))
+	}
+	return pause
 }
 
 func (b *backoff) reset() { b.next = 0 }
@@ -54,7 +69,7 @@ func (c *Client) PushRetrying(ctx context.Context, events []json.RawMessage, key
 		case !temporary(err):
 			return err
 		}
-		pause := b.pause()
+		pause := b.pauseAfter(err)
 		if time.Since(start)+pause > patience {
 			return fmt.Errorf("gave up after %s: %w", time.Since(start).Round(time.Millisecond), err)
 		}

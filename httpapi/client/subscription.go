@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -70,7 +72,7 @@ func (c *Client) dial(ctx context.Context, heard func()) (*websocket.Conn, error
 		return conn, nil
 	case response != nil && response.StatusCode != http.StatusSwitchingProtocols:
 		text, _ := io.ReadAll(response.Body) // the library holds 1 KiB of it
-		return nil, newStatusError(response.StatusCode, text)
+		return nil, newStatusError(response, text)
 	}
 	return nil, reach(c.base, err)
 }
@@ -112,7 +114,28 @@ func (s *Subscription) ending(ctx context.Context, err error) error {
 	case closed.Code == websocket.StatusNormalClosure && closed.Reason == "close":
 		return ErrDropped
 	}
-	return fmt.Errorf("server closed the connection: %d %q", closed.Code, closed.Reason)
+	return fmt.Errorf("server closed the connection: %w", &closeError{closed.Code, closed.Reason})
+}
+
+// closeError is what a close frame says.
+type closeError struct {
+	code   websocket.StatusCode
+	reason string
+}
+
+// Error names the code and the reason.
+func (e *closeError) Error() string { return fmt.Sprintf("%d %q", e.code, e.reason) }
+
+// retryAfter is when a server that restarts asks to be asked again; 0: it does
+// not say. The reason ends with "retry in N ms".
+func (e *closeError) retryAfter() time.Duration {
+	_, hint, found := strings.Cut(e.reason, "retry in ")
+	digits, exact := strings.CutSuffix(hint, " ms")
+	ms, err := strconv.ParseUint(digits, 10, 16)
+	if !found || !exact || err != nil || e.code != websocket.StatusServiceRestart {
+		return 0
+	}
+	return time.Duration(ms) * time.Millisecond
 }
 
 // Close ends the connection; a second time it does nothing.

@@ -52,7 +52,7 @@ func (c *Client) Watch(ctx context.Context, w WatchConfig) error {
 		case connected > mostPause:
 			b.reset()
 		}
-		pause := b.pause()
+		pause := b.pauseAfter(err)
 		if w.Lost != nil {
 			w.Lost(err, pause)
 		}

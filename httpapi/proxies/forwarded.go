@@ -17,7 +17,7 @@ func (t Trusted) Handler(next http.Handler) http.Handler {
 		return next
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if address := addressOf(r.RemoteAddr); t.has(address) {
+		if address := addressOf(r.RemoteAddr); t.Has(address) {
 			r = t.through(r, address)
 		}
 		next.ServeHTTP(w, r)
@@ -32,7 +32,7 @@ func (t Trusted) through(r *http.Request, address netip.Addr) *http.Request {
 	encrypted := strings.EqualFold(proto, "https")
 	r = r.WithContext(context.WithValue(r.Context(), encryptedKey{}, encrypted))
 	client, hops := address, strings.Join(r.Header.Values("X-Forwarded-For"), ",")
-	for hops != "" && t.has(client) {
+	for hops != "" && t.Has(client) {
 		var hop string
 		hop, hops = cutLast(hops)
 		before := addressOf(hop)

@@ -21,7 +21,7 @@ func (t Trusted) Listener(l net.Listener) net.Listener {
 }
 
 func (t Trusted) policy(o proxyproto.ConnPolicyOptions) (proxyproto.Policy, error) {
-	if t.has(addressOf(o.Upstream.String())) {
+	if t.Has(addressOf(o.Upstream.String())) {
 		return proxyproto.USE, nil
 	}
 	return proxyproto.SKIP, nil

@@ -32,8 +32,8 @@ func Parse(list []string) (Trusted, error) {
 	return t, errors.Join(problems...)
 }
 
-// has reports whether there is a trusted proxy at an address.
-func (t Trusted) has(address netip.Addr) bool {
+// Has reports whether there is a trusted proxy at an address.
+func (t Trusted) Has(address netip.Addr) bool {
 	for _, network := range t {
 		if network.Contains(address) {
 			return true

@@ -35,7 +35,7 @@ func tortureTime(t *testing.T) time.Duration {
 // had exactly what was committed for its topics, once, and each object's events in
 // their order.
 func TestTorture_NoSeam(t *testing.T) {
-	cluster := dbtest.NewCluster(t)
+	cluster := dbtest.NewCluster(t, dbtest.Durable()) // what was read must survive a crash
 	url := cluster.URL("notifier")
 	conn := dbtest.Connect(t, url)
 	execute(t, conn, `CREATE TABLE objects (key int PRIMARY KEY, version int NOT NULL DEFAULT 0)`)

@@ -52,9 +52,17 @@ var families = []family{
 				emit(float64(n), string(reason))
 			}
 		}},
+	{"notifier_refusals_total", "Clients, requests and messages that were refused, by why; that of a limit is the name of its setting.", counter, []string{"reason"},
+		func(f *figures, emit func(float64, ...string)) {
+			for reason, n := range f.server.Refused {
+				emit(float64(n), string(reason))
+			}
+		}},
+	one(counter, "notifier_delayed_commands_total", "Messages after which a client had to wait, because it had sent more than it may.",
+		func(f *figures) float64 { return float64(f.server.Delayed) }),
 	one(gauge, "notifier_subscriptions", "Subscriptions in force.",
 		func(f *figures) float64 { return float64(f.hub.Subscriptions) }),
-	one(gauge, "notifier_readers", "Clients that have fallen behind their outbox and catch up from the table.",
+	one(gauge, "notifier_readers", "Clients that are not live: they resume, or take less than is sent to them, and read from the log at their own pace.",
 		func(f *figures) float64 { return float64(f.hub.Readers) }),
 	one(gauge, "notifier_outbox_events", "Events that wait to be written, over all clients.",
 		func(f *figures) float64 { return float64(f.server.WaitingEvents) }),
@@ -65,6 +73,8 @@ var families = []family{
 		func(f *figures) float64 { return float64(f.database.EventsRead) }),
 	one(counter, "notifier_events_delivered_total", "Live events handed to connections, once for each client.",
 		func(f *figures) float64 { return float64(f.hub.Deliveries) }),
+	one(counter, "notifier_events_caught_up_total", "Events handed to clients that had missed them, as they were away or too slow; once for each client.",
+		func(f *figures) float64 { return float64(f.hub.CaughtUp) }),
 	one(counter, "notifier_payloads_too_large_total", "Events that went out with null in place of a payload that was too large.",
 		func(f *figures) float64 { return float64(f.database.LargePayloads) }),
 	one(counter, "notifier_replay_rows_total", "Rows that were read from the table for clients, before it was looked who may see them.",
