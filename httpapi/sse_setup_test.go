@@ -35,7 +35,7 @@ func (s *system) opens(path string, headers ...string) *eventSource {
 
 func (s *system) opensBy(transport *http.Transport, path string, headers ...string) *eventSource {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
+	ctx, cancel := context.WithTimeout(s.t.Context(), 3*patience) // longer than any wait for one thing
 	s.t.Cleanup(func() {
 		cancel()
 		transport.CloseIdleConnections()
@@ -55,6 +55,7 @@ func (s *system) opensBy(transport *http.Transport, path string, headers ...stri
 	return &eventSource{t: s.t, answer: answer, in: bufio.NewReader(answer.Body), close: func() {
 		cancel()
 		_ = answer.Body.Close()
+		transport.CloseIdleConnections()
 	}}
 }
 

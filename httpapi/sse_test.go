@@ -192,10 +192,12 @@ func TestSSE_LeavesRequestsTheirRoom(t *testing.T) {
 				if status, text, _ := s.asks("GET", "/clients", ""); status != 200 {
 					t.Errorf("beside the streams: %d %s", status, text)
 				}
-				for _, es := range all {
-					es.close()
-				}
-				until(t, "they have ended", func() bool { return s.server.Stats().Protocols["sse"].Open == 0 })
+				until(t, "they have ended", func() bool {
+					for _, es := range all {
+						es.close() // also, once it is idle, the connection that it came by
+					}
+					return s.server.Stats().Protocols["sse"].Open == 0
+				})
 			}
 		})
 	}
