@@ -14,16 +14,15 @@ import (
 
 // planNode is a node of what EXPLAIN says in JSON.
 type planNode struct {
-	Type      string     `json:"Node Type"`
-	Index     string     `json:"Index Name"`
-	Table     string     `json:"Relation Name"`
-	Rows      float64    `json:"Actual Rows"`
-	Loops     float64    `json:"Actual Loops"`
-	Removed   float64    `json:"Rows Removed by Filter"`
-	Rechecked float64    `json:"Rows Removed by Index Recheck"`
-	Hit       int        `json:"Shared Hit Blocks"`
-	Read      int        `json:"Shared Read Blocks"`
-	Plans     []planNode `json:"Plans"`
+	Type    string     `json:"Node Type"`
+	Index   string     `json:"Index Name"`
+	Table   string     `json:"Relation Name"`
+	Rows    float64    `json:"Actual Rows"`
+	Loops   float64    `json:"Actual Loops"`
+	Removed float64    `json:"Rows Removed by Filter"`
+	Hit     int        `json:"Shared Hit Blocks"`
+	Read    int        `json:"Shared Read Blocks"`
+	Plans   []planNode `json:"Plans"`
 }
 
 // explain runs a statement with arguments written as SQL, as the feed would:

@@ -45,7 +45,7 @@ func (d *DB) Replay(ctx context.Context, filters []notifier.Filter, until notifi
 	if len(filters) == 0 {
 		return nil
 	}
-	r := d.newReplay(filters)
+	r := d.newReplay(filters, until.To)
 	for {
 		p, err := r.next(ctx)
 		if err != nil {
@@ -77,13 +77,13 @@ type replay interface {
 
 // newReplay chooses how to find it: what is addressed to one user by the index of
 // recipients, all else by the time.
-func (d *DB) newReplay(filters []notifier.Filter) replay {
+func (d *DB) newReplay(filters []notifier.Filter, until notifier.Position) replay {
 	w := widest(filters)
 	begin := replayPlace{timestamp(w.Since), math.MinInt64}
 	if w.Recipient != nil && !w.OrNobody {
 		return &replayToOne{db: d, recipient: *w.Recipient, at: begin}
 	}
-	return &replayByTime{db: d, wanted: w, at: begin}
+	return &replayByTime{db: d, until: until, wanted: w, at: begin}
 }
 
 // widest returns a filter that wants at least what any of some want. Actions are
