@@ -201,17 +201,15 @@ func (d *delivery) close() {
 func (d *delivery) sendMissed(chunk []notifier.Missed) error {
 	ctx := d.whileOpen()
 	encoder := d.presentEncoder()
-	for _, m := range chunk {
-		frame := m.Frame(encoder)
-		if frame == nil {
-			continue
-		}
-		for !d.outbox.Queue(frame, 1, m.Event) {
+	for len(chunk) > 0 {
+		frame, n := notifier.NextFrame(chunk, encoder)
+		for frame != nil && !d.outbox.Queue(frame, n, chunk[0].Event) {
 			d.flush()
 			if err := d.outbox.WaitEvents(ctx); err != nil {
 				return err
 			}
 		}
+		chunk = chunk[n:]
 	}
 	d.flush()
 	return d.outbox.WaitEvents(ctx)

@@ -105,14 +105,14 @@ func (h *Hub) pursue(s *Subscriber, p *pursuit) (found []Missed, open []openQues
 // goLiveLocked queues what a subscriber has missed last and makes it live. It
 // returns what finds no room; then the subscriber stays behind.
 func (h *Hub) goLiveLocked(s *Subscriber, last []Missed) (left []Missed) {
-	for _, m := range last {
-		frame := m.Frame(s.encoder)
-		if frame == nil {
-			continue
+	for rest := last; len(rest) > 0; {
+		frame, n := NextFrame(rest, s.encoder)
+		if frame != nil {
+			if lost := s.receiver.Queue(frame, n, rest[0].Event); lost != nil {
+				return last[max(0, slices.IndexFunc(last, func(m Missed) bool { return m.Event == lost })):]
+			}
 		}
-		if lost := s.receiver.Queue(frame, 1, m.Event); lost != nil {
-			return last[max(0, slices.IndexFunc(last, func(m Missed) bool { return m.Event == lost })):]
-		}
+		rest = rest[n:]
 	}
 	s.behind = nil
 	h.readers--

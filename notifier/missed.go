@@ -41,12 +41,23 @@ type Missed struct {
 	shared *entryFrames // nil: nobody else gets it with the same cursor
 }
 
-// Frame returns the event's frame for an encoder.
-func (m Missed) Frame(encoder Encoder) []byte {
-	if m.shared != nil {
-		return m.shared.frame(encoder)
+// NextFrame returns the frame for the first of some events, and for those that may
+// go into it with that one, and how many these are; nil: they are not for clients of
+// this protocol.
+func NextFrame(missed []Missed, encoder Encoder) (frame []byte, events int) {
+	first := missed[0]
+	n := 1
+	for encoder.Joins() && n < len(missed) && missed[n].TxID == first.TxID && (missed[n].shared == nil) == (first.shared == nil) {
+		n++
 	}
-	return encoder.Encode([]*Event{m.Event})
+	if first.shared != nil {
+		return first.shared.frame(encoder, missed[1:n]), n
+	}
+	list := make([]*Event, n)
+	for i, m := range missed[:n] {
+		list[i] = m.Event
+	}
+	return encoder.Encode(list), n
 }
 
 // Missed yields what of the log lies between a client's cursor and the point

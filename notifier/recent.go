@@ -26,8 +26,8 @@ type link struct {
 // entryFrames is an event and what it was encoded to, for who comes later.
 type entryFrames struct {
 	*Event
-	mu     sync.Mutex
-	frames []encodedFrame
+	mu  sync.Mutex
+	run *run // that begins with it; nil: it was not encoded yet
 }
 
 // eventBytes is what an event takes besides its texts.
@@ -38,18 +38,18 @@ func (e *entryFrames) size() int {
 	return eventBytes + copies*(len(e.Payload)+len(e.Original)) + len(e.Type) + len(e.Action) + len(e.Key)
 }
 
-// frame returns the event's frame for an encoder.
-func (e *entryFrames) frame(encoder Encoder) []byte {
+// frame returns the frame of the event and some that follow it.
+func (e *entryFrames) frame(encoder Encoder, more []Missed) []byte {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	for _, f := range e.frames {
-		if f.encoder == encoder {
-			return f.frame
-		}
+	if e.run == nil {
+		e.run = newRun(e.Event)
 	}
-	frame := encoder.Encode([]*Event{e.Event})
-	e.frames = append(e.frames, encodedFrame{encoder, frame})
-	return frame
+	r := e.run
+	for _, m := range more {
+		r = r.extend(m.Event)
+	}
+	return r.frame(encoder)
 }
 
 // begin starts the chain anew at a position.
