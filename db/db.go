@@ -80,6 +80,7 @@ type DB struct {
 	// reading bounds the pages that are read at once for clients that are behind:
 	// thousands of them must leave room for the others.
 	reading chan struct{}
+	listing chan struct{} // the same for going through the log for replays by time
 	state   atomic.Pointer[feedState]
 	// history is the one that the feed follows, nil before it does.
 	history  atomic.Pointer[notifier.History]
@@ -113,7 +114,7 @@ func Open(ctx context.Context, c Config) (*DB, error) {
 	if pool.ConnConfig.ConnectTimeout == 0 {
 		pool.ConnConfig.ConnectTimeout = connectTimeout
 	}
-	d := &DB{config: c, listen: listen, reading: make(chan struct{}, max(1, c.MaxConns/4))}
+	d := &DB{config: c, listen: listen, reading: make(chan struct{}, max(1, c.MaxConns/4)), listing: make(chan struct{}, max(1, c.MaxConns/8))}
 	if d.pool, err = pgxpool.NewWithConfig(ctx, pool); err != nil {
 		return nil, fmt.Errorf("open pool: %w", err)
 	}

@@ -225,7 +225,7 @@ func checkIsolation(t *testing.T, c db.Config, isolation string) {
 		t.Errorf("came %s", got)
 	}
 	var replayed []string
-	err := d.Replay(t.Context(), notifier.Filter{Recipient: new("r")}, l.Point(), func(page []*notifier.Event) error {
+	err := d.Replay(t.Context(), []notifier.Filter{{Recipient: new("r")}}, l.Point(), func(page []*notifier.Event) error {
 		for _, e := range page {
 			replayed = append(replayed, e.Key)
 		}

@@ -3,6 +3,7 @@ package db
 import (
 	"context"
 	"testing"
+	"time"
 
 	"example.com/notifier/notifier"
 	"github.com/jackc/pgx/v5"
@@ -55,6 +56,7 @@ var (
 	ReadSpan   = readSpan
 	ReadIDs    = readIDs
 	ReplayPage = replayPage
+	ReplayIDs  = replayIDs
 	LatestPage = latestPage
 )
 
@@ -62,6 +64,9 @@ var (
 // under.
 const (
 	ReplayPlan = replayPlan
+	ListSince  = listSince
+	// PooledPlan is for a replay by time.
+	PooledPlan = pooledPlan
 	LatestPlan = latestPlan
 )
 
@@ -69,6 +74,7 @@ const (
 const (
 	PageRows  = pageRows
 	PageBytes = pageBytes
+	Listed    = listedForOne
 )
 
 type countingHub struct {
@@ -79,4 +85,15 @@ type countingHub struct {
 func (h *countingHub) Publish(_ context.Context, p notifier.Page) error {
 	h.events += len(p.Events)
 	return nil
+}
+
+// Whereabouts returns the transactions among which a replay since a time looks.
+func Whereabouts(t *testing.T, d *DB, since time.Time, until notifier.Position) (first, past []uint64) {
+	t.Helper()
+	r := &replayByTime{db: d, until: until, at: replayPlace{created: timestamp(since)}}
+	first, past, err := r.whereabouts(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return first, past
 }

@@ -279,7 +279,7 @@ func TestFeed_NothingIsTooLargeForACommit(t *testing.T) {
 		VALUES ($1, $1, $1, $1, $1, $1), ($1, $1, $1, left($1, 1000), $1, $1)`, huge)
 	l.waitFor(t, 2)
 	var replayed []string
-	err := d.Replay(t.Context(), notifier.Filter{Recipient: &huge}, l.Point(), func(page []*notifier.Event) error {
+	err := d.Replay(t.Context(), []notifier.Filter{{Recipient: &huge}}, l.Point(), func(page []*notifier.Event) error {
 		for _, e := range page {
 			replayed = append(replayed, *e.Recipient)
 		}

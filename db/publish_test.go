@@ -336,7 +336,7 @@ func TestDropUser_ReachesTheHub(t *testing.T) {
 			t.Errorf("a user that can't be stored: %v", err)
 		}
 		since := notifier.Filter{Recipient: new("someone")}
-		err := d.Replay(t.Context(), since, l.Point(), func(events []*notifier.Event) error {
+		err := d.Replay(t.Context(), []notifier.Filter{since}, l.Point(), func(events []*notifier.Event) error {
 			t.Errorf("a replay returns %d control rows", len(events))
 			return nil
 		})

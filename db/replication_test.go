@@ -82,7 +82,7 @@ func burn(t *testing.T, conn *pgx.Conn, count int) {
 func replayed(t *testing.T, d *db.DB, user string, until notifier.Point) []string {
 	t.Helper()
 	var keys []string
-	err := d.Replay(t.Context(), notifier.Filter{Recipient: &user}, until, func(page []*notifier.Event) error {
+	err := d.Replay(t.Context(), []notifier.Filter{{Recipient: &user}}, until, func(page []*notifier.Event) error {
 		for _, e := range page {
 			keys = append(keys, e.Key)
 		}

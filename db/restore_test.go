@@ -235,6 +235,17 @@ func TestAdopt_InstancesAtOnce(t *testing.T) {
 	if got := fmt.Sprint(column[string](t, conn, `SELECT DISTINCT txid FROM notifier.events`)); got != "[3]" {
 		t.Errorf("the events have the transactions %s", got)
 	}
+	if got := replayAny(t, d, logs[0].Point(), notifier.Filter{Since: time.Unix(0, 0)}); len(got) != 33000 {
+		t.Errorf("%d of the events are replayed by their time", len(got))
+	}
+	// Later, what is known of times no longer holds.
+	exec(t, conn, `UPDATE notifier.positions SET latest = '-infinity'`)
+	exec(t, conn, `INSERT INTO notifier.events (txid, key) VALUES ('1000000000', 'restored')`)
+	exec(t, conn, `UPDATE notifier.histories SET system_identifier = 1`)
+	retain(t, d)
+	if got := scalar[int](t, conn, `SELECT count(*)::int FROM notifier.positions WHERE latest = '-infinity'`); got != 0 {
+		t.Errorf("%d positions still rule out what was restored", got)
+	}
 }
 
 // The tables are replaced while an instance is connected, in one transaction: no

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"example.com/notifier/notifier"
@@ -100,6 +101,10 @@ func recordPosition(ctx context.Context, conn *pgxpool.Conn) error {
 	if err != nil {
 		return err
 	}
+	latest, err := latestSince(ctx, conn, now.Position)
+	if err != nil {
+		return wrap("look at what is new", err)
+	}
 	// What was recorded while the clock was ahead would keep anything from being
 	// recorded until it is there again.
 	_, err = conn.Exec(ctx, `-- name: record_position
@@ -107,14 +112,66 @@ func recordPosition(ctx context.Context, conn *pgxpool.Conn) error {
 			DELETE FROM notifier.positions
 			WHERE taken_at > now() + $2::interval
 		)
-		INSERT INTO notifier.positions (position)
-		SELECT $1::text::pg_snapshot
+		INSERT INTO notifier.positions (position, latest)
+		SELECT $1::text::pg_snapshot, $3
 		WHERE NOT EXISTS (
 			SELECT
 			FROM notifier.positions
 			WHERE taken_at BETWEEN now() - $2::interval AND now() + $2::interval)
-		ON CONFLICT DO NOTHING`, now.Position.String(), retainEvery*9/10)
+		ON CONFLICT DO NOTHING`, now.Position.String(), retainEvery*9/10, latest)
 	return wrap("record a position", err)
+}
+
+// latestEvents bounds the events that are looked at for one position, so that one
+// comes to be recorded also after a long pause.
+const latestEvents = 2_000_000
+
+// latestSince returns the latest time that an event carries which has come between
+// the last position, not counting what was recorded while the clock was ahead, and
+// this one; null if that is not known. If another instance has just recorded one,
+// nobody wants to know.
+func latestSince(ctx context.Context, conn *pgxpool.Conn, now notifier.Position) (latest pgtype.Timestamptz, err error) {
+	var text string
+	err = conn.QueryRow(ctx, `-- name: last_position
+		SELECT position::text
+		FROM notifier.positions
+		WHERE taken_at <= now() + $1::interval
+			AND NOT EXISTS (
+				SELECT
+				FROM notifier.positions
+				WHERE taken_at BETWEEN now() - $1::interval AND now() + $1::interval)
+		ORDER BY taken_at DESC
+		LIMIT 1`, retainEvery*9/10).Scan(&text)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return latest, nil
+	}
+	if err != nil {
+		return latest, err
+	}
+	last, err := notifier.ParsePosition(text)
+	if err != nil {
+		return latest, err
+	}
+	first, past := bounds(notifier.Between(last, now))
+	err = planned(ctx, conn, pooledPlan, `-- name: latest_since
+		SELECT CASE WHEN count(*) <= $3 THEN coalesce(max(created_at), '-infinity') END
+		FROM (
+			SELECT found.created_at
+			FROM unnest($1::xid8[], $2::xid8[]) AS span(first, past)
+			CROSS JOIN LATERAL (
+				SELECT created_at
+				FROM notifier.events
+				WHERE txid >= span.first
+					AND txid < span.past
+				OFFSET 0
+			) AS found
+			LIMIT $3 + 1
+		) AS looked`, []any{first, past, latestEvents}, func(rows pgx.Rows) error {
+		var err error
+		latest, err = pgx.CollectExactlyOneRow(rows, pgx.RowTo[pgtype.Timestamptz])
+		return err
+	})
+	return latest, err
 }
 
 // raiseFloor drops the positions below the newest that is older than the

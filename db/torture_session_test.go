@@ -165,7 +165,7 @@ var errBored = errors.New("the subscriber left")
 func (x *torture) replay(t *testing.T, s *session, patient bool) {
 	name := userName(s.user)
 	f := notifier.Filter{Recipient: &name, Since: s.since}
-	err := x.d.Replay(t.Context(), f, s.joined, func(page []*notifier.Event) error {
+	err := x.d.Replay(t.Context(), []notifier.Filter{f}, s.joined, func(page []*notifier.Event) error {
 		s.replayed = append(s.replayed, decode(tally{}.Encode(page))...)
 		if !patient {
 			return errBored

@@ -21,9 +21,9 @@ type Store interface {
 	Publish(ctx context.Context, p notifier.Publication) error
 	// DropUser has every instance end the user's connections; by is who asked.
 	DropUser(ctx context.Context, user, by string) error
-	// Replay yields the stored events that the filter wants and the point
-	// covers, oldest first. It may be kept waiting by what it yields to.
-	Replay(ctx context.Context, f notifier.Filter, until notifier.Point, page func([]*notifier.Event) error) error
+	// Replay yields the stored events that any of the filters wants and the point
+	// covers, oldest first, each once. It may be kept waiting by what it yields to.
+	Replay(ctx context.Context, filters []notifier.Filter, until notifier.Point, page func([]*notifier.Event) error) error
 	// Latest yields the newest stored events that the filter, of one type, wants
 	// and the point covers, the newest first, in pages, until yield has had
 	// enough. How far back it looks is bounded.

@@ -51,8 +51,6 @@ type conn struct {
 	mu     sync.Mutex
 	gone   bool            // run has ended: no task may start
 	ending notifier.Ending // "": it goes on
-	// cursors: it has asked for them
-	cursors bool
 	// subscriptions are those that are in force, by the codec's names.
 	subscriptions map[string]*subscription
 	weight        int                              // of all of them
@@ -201,6 +199,8 @@ func (c *conn) endUnlessSubscribed(reason notifier.Ending) {
 		c.End(reason)
 	}
 }
+
+func (c *conn) birth() *int { return &c.born }
 
 // decide settles why the connection ends, if nobody has yet.
 func (c *conn) decide(reason notifier.Ending) bool {

@@ -19,6 +19,20 @@ const rounds = 120
 // the next server in one moment.
 const drainPace = 10 * time.Millisecond
 
+// member is an open connection, of whatever kind.
+type member interface {
+	// ping does what is due in every PingInterval; only the heartbeat calls it.
+	ping()
+	// End ends the connection, as a [notifier.Receiver]'s.
+	End(reason notifier.Ending)
+	// endUnlessSubscribed ends one that has not said what it wants.
+	endUnlessSubscribed(reason notifier.Ending)
+	// waiting returns what waits for its client.
+	waiting() (events, bytes int)
+	// birth is where connections notes the tick at which it was added.
+	birth() *int
+}
+
 // connections knows every open connection, and what is due for which.
 type connections struct {
 	most     int
@@ -36,7 +50,7 @@ type connections struct {
 	perAddress crowd[netip.Addr]
 	paid       time.Duration // connects are, until then
 	now        int           // ticks so far
-	slices     [rounds]map[*conn]struct{}
+	slices     [rounds]map[member]struct{}
 }
 
 func newConnections(c Config) *connections {
@@ -101,22 +115,23 @@ func (s *connections) release(p *place) {
 }
 
 // add begins to care for a connection; it returns false if the server stops.
-func (s *connections) add(c *conn) bool {
+func (s *connections) add(c member) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c.born = s.now + 1 // so that no ping comes before its time
-	at := c.born % rounds
+	born := s.now + 1 // so that no ping comes before its time
+	*c.birth() = born
+	at := born % rounds
 	if s.slices[at] == nil {
-		s.slices[at] = make(map[*conn]struct{})
+		s.slices[at] = make(map[member]struct{})
 	}
 	s.slices[at][c] = struct{}{}
 	return !s.draining
 }
 
-func (s *connections) remove(c *conn) {
+func (s *connections) remove(c member) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.slices[c.born%rounds], c)
+	delete(s.slices[*c.birth()%rounds], c)
 }
 
 func (s *connections) isDraining() bool {
@@ -148,12 +163,12 @@ func (s *connections) beat(ctx context.Context) {
 
 // turn moves time on by a tick and returns who is due for a ping, and whose
 // first message is.
-func (s *connections) turn() (due, late []*conn) {
+func (s *connections) turn() (due, late []member) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.now++
 	for c := range s.slices[s.now%rounds] {
-		if s.now-c.born >= rounds {
+		if s.now-*c.birth() >= rounds {
 			due = append(due, c)
 		}
 	}
@@ -161,7 +176,7 @@ func (s *connections) turn() (due, late []*conn) {
 		return due, nil
 	}
 	for c := range s.slices[(s.now-s.deadline)%rounds] {
-		if s.now-c.born >= s.deadline {
+		if s.now-*c.birth() >= s.deadline {
 			late = append(late, c)
 		}
 	}
@@ -189,11 +204,11 @@ func (s *connections) drain(window time.Duration) {
 	}
 }
 
-func (s *connections) close() []*conn {
+func (s *connections) close() []member {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.draining = true
-	var all []*conn
+	var all []member
 	for _, slice := range s.slices {
 		for c := range slice {
 			all = append(all, c)

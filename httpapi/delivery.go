@@ -14,18 +14,26 @@ import (
 type delivery struct {
 	server *Server
 	outbox *notifier.Outbox
-	owner  owner
+	owner  recipient
 	flush  func()
 
 	mu         sync.Mutex
 	subscriber *notifier.Subscriber
 	encoder    notifier.Encoder // by which the subscriber's events are encoded
+	cursors    bool             // the client has asked for them
 	fallen     bool             // it has to catch up
 	pursuing   bool             // a task is at it
 	level      chan struct{}    // closed when that ends; nil: nobody waits for it
 	context    context.Context  // of reading for it; nil: nothing was read yet
 	cancel     context.CancelFunc
 	closed     bool // nothing is read for it any more
+}
+
+// recipient is whose delivery it is.
+type recipient interface {
+	owner
+	// cursorFrame returns the frame of a cursor alone.
+	cursorFrame(cursor string) []byte
 }
 
 func (d *delivery) setSubscriber(s *notifier.Subscriber) {
@@ -38,6 +46,12 @@ func (d *delivery) setEncoder(e notifier.Encoder) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.encoder = e
+}
+
+func (d *delivery) presentEncoder() notifier.Encoder {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.encoder
 }
 
 // joined says whether the client has said what it wants.
@@ -165,6 +179,9 @@ func (d *delivery) whileOpen() context.Context {
 	return d.context
 }
 
+// waiting returns what waits for the client.
+func (d *delivery) waiting() (events, bytes int) { return d.outbox.Waiting() }
+
 // close has nothing more be read for the client, nor sent by the hub.
 func (d *delivery) close() {
 	d.mu.Lock()
@@ -183,9 +200,7 @@ func (d *delivery) close() {
 // taken it.
 func (d *delivery) sendMissed(chunk []notifier.Missed) error {
 	ctx := d.whileOpen()
-	d.mu.Lock()
-	encoder := d.encoder
-	d.mu.Unlock()
+	encoder := d.presentEncoder()
 	for len(chunk) > 0 {
 		frame, n := notifier.NextFrame(chunk, encoder)
 		for frame != nil && !d.outbox.Queue(frame, n, chunk[0].Event) {

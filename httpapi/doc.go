@@ -10,7 +10,9 @@
 // is written without a goroutine as long as the socket takes what there is
 // (socket.go). What differs
 // between protocols is a [codec]: what a client's message asks for, and the
-// bytes that carry events (ernius.go, airlay.go, drp.go, sysadm.go).
+// bytes that carry events (ernius.go, airlay.go, drp.go, sysadm.go). Server-Sent
+// Events are a receiver of their own kind, an answer without end that its request's
+// goroutine writes (sse_open.go, sse_stream.go).
 //
 // A client's events come live from the hub, or, while it is behind, from the log at
 // its own pace (delivery.go): because it was away and resumes (resume.go), because

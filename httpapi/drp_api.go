@@ -38,7 +38,7 @@ func anyPage(next http.Handler) http.Handler {
 			return
 		}
 		h.Set("Access-Control-Allow-Methods", "GET, HEAD, POST")
-		h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, Cache-Control, X-Requested-With, X-Log-Request, X-Log-Token")
+		h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, Cache-Control, Last-Event-ID, X-Requested-With, X-Log-Request, X-Log-Token")
 		h.Set("Access-Control-Max-Age", "7200") // seconds; what browsers grant at the most
 		w.WriteHeader(http.StatusNoContent)
 	})

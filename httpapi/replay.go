@@ -17,20 +17,23 @@ const (
 // replaySince is what is stored, by its time, up to the point where live begins. It
 // has no cursors: its order is not that of the log. Whoever wants them gets the
 // first one behind it.
-func (c *conn) replaySince(sub *notifier.Subscription, f notifier.Filter, here notifier.Cursor) owed {
+//
+// The filters are those of one viewer, and the subscription is any of them.
+func (d *delivery) replaySince(sub *notifier.Subscription, filters []notifier.Filter, here notifier.Cursor) owed {
 	return func(ctx context.Context) error {
-		err := c.server.places.replay(ctx, c.server.config.Store, f, here.Point, func(events []*notifier.Event) error {
-			readable, err := c.server.config.Hub.Readable(ctx, sub, events)
+		err := d.server.places.replay(ctx, d.server.config.Store, filters, here.Point, func(events []*notifier.Event) error {
+			readable, err := d.server.config.Hub.Readable(ctx, sub, events)
 			if err != nil {
 				return err
 			}
-			return c.sendReplay(ctx, readable)
+			return d.sendReplay(ctx, readable)
 		})
 		if errors.Is(err, notifier.ErrGone) { // the subscription has ended; others may go on
 			return nil
 		}
-		if err == nil && c.cursors {
-			c.Queue(c.codec.cursorFrame(c.server.cursorText(here)), 0, nil)
+		if err == nil && d.wantsCursors() {
+			d.outbox.Reply(d.owner.cursorFrame(d.server.cursorText(here)))
+			d.flush()
 		}
 		return err
 	}
@@ -38,22 +41,22 @@ func (c *conn) replaySince(sub *notifier.Subscription, f notifier.Filter, here n
 
 // sendReplay sends a page in frames of bounded size, each when the one before
 // is written.
-func (c *conn) sendReplay(ctx context.Context, events []*notifier.Event) error {
+func (d *delivery) sendReplay(ctx context.Context, events []*notifier.Event) error {
 	for len(events) > 0 {
-		n := c.fitting(events)
-		if err := c.socket.outbox.WaitReplies(ctx); err != nil {
+		n := d.fitting(events)
+		if err := d.outbox.WaitReplies(ctx); err != nil {
 			return err
 		}
-		c.socket.outbox.Reply(c.encoder.Encode(events[:n]))
-		c.socket.flush()
+		d.outbox.Reply(d.presentEncoder().Encode(events[:n]))
+		d.flush()
 		events = events[n:]
 	}
-	return c.socket.outbox.WaitReplies(ctx)
+	return d.outbox.WaitReplies(ctx)
 }
 
 // fitting returns how many events go into the next frame: at least one.
-func (c *conn) fitting(events []*notifier.Event) int {
-	if !c.codec.Joins() {
+func (d *delivery) fitting(events []*notifier.Event) int {
+	if !d.presentEncoder().Joins() {
 		return 1
 	}
 	size := 0
@@ -89,7 +92,7 @@ func take(ctx context.Context, places chan struct{}) error {
 
 // replay reads from the store when there is a place for it. While a page waits
 // for its client, another replay may read.
-func (p places) replay(ctx context.Context, store Store, f notifier.Filter, until notifier.Point, page func([]*notifier.Event) error) error {
+func (p places) replay(ctx context.Context, store Store, filters []notifier.Filter, until notifier.Point, page func([]*notifier.Event) error) error {
 	if err := take(ctx, p.pages); err != nil {
 		return err
 	}
@@ -103,7 +106,7 @@ func (p places) replay(ctx context.Context, store Store, f notifier.Filter, unti
 			give(p.reads)
 		}
 	}()
-	return store.Replay(ctx, f, until, func(events []*notifier.Event) error {
+	return store.Replay(ctx, filters, until, func(events []*notifier.Event) error {
 		give(p.reads)
 		reading = false
 		if err := page(events); err != nil {

@@ -38,13 +38,14 @@ const reachTimeout = 10 * time.Second
 // for only once.
 const wholeBacklog = 10_000
 
-func (c *conn) parseCursor(cmd command) (*resumption, error) {
-	if cmd.cursor == nil {
+// parseCursor reads what a client has kept; nil: it wants no cursors.
+func (s *Server) parseCursor(text *string) (*resumption, error) {
+	if text == nil {
 		return nil, nil
 	}
-	r := &resumption{text: *cmd.cursor}
+	r := &resumption{text: *text}
 	if r.text != "" {
-		at, err := c.server.cursors.Parse(r.text)
+		at, err := s.cursors.Parse(r.text)
 		if err != nil {
 			return nil, errBadCursor
 		}
@@ -65,28 +66,34 @@ func (c *conn) reach(r *resumption) error {
 	if c.untilLive(ctx) != nil {
 		return notifier.ErrGone
 	}
+	return c.await(ctx, r)
+}
+
+// await returns when the hub is not before the cursor, or when it is known that
+// there is no way to go on there.
+func (d *delivery) await(ctx context.Context, r *resumption) error {
 	if r.from == nil {
 		return nil
 	}
-	good, err := c.server.config.Store.Resumable(ctx, *r.from)
+	good, err := d.server.config.Store.Resumable(ctx, *r.from)
 	if err == nil && good {
 		reaching, cancel := context.WithTimeout(ctx, reachTimeout)
 		defer cancel()
-		err = c.server.config.Hub.Await(reaching, r.from.Point)
+		err = d.server.config.Hub.Await(reaching, r.from.Point)
 	}
 	r.gap = !good
-	return c.unavailable(ctx, err)
+	return d.unavailable(ctx, err)
 }
 
 // unavailable translates what reading from the log fails with.
-func (c *conn) unavailable(ctx context.Context, err error) error {
+func (d *delivery) unavailable(ctx context.Context, err error) error {
 	switch {
 	case err == nil:
 		return nil
 	case ctx.Err() != nil:
 		return notifier.ErrGone
 	}
-	c.server.config.Logger.Warn("stored events could not be read", "user", c.subscriber.User(), "error", err)
+	d.server.config.Logger.Warn("stored events could not be read", "user", d.subscriber.User(), "error", err)
 	return errUnavailable
 }
 
@@ -101,28 +108,37 @@ func (c *conn) wantCursors() {
 func (c *conn) cursorEncoder() (encoder notifier.Encoder, had bool) {
 	encoder = c.codec.cursors(c.server.cursors)
 	c.setEncoder(encoder)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	had, c.cursors = c.cursors, true
-	return encoder, had
+	return encoder, c.askForCursors()
+}
+
+// askForCursors notes that the client wants them, and returns whether it did before.
+func (d *delivery) askForCursors() (had bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	had, d.cursors = d.cursors, true
+	return had
+}
+
+func (d *delivery) wantsCursors() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.cursors
 }
 
 // findMissed returns the verdict on a cursor, and what the client is owed for it by
 // its subscriptions, up to where live begins for them.
-func (c *conn) findMissed(r *resumption, subs []*notifier.Subscription, here notifier.Cursor) (verdict, owed, error) {
-	now := c.server.cursorText(here)
+func (d *delivery) findMissed(r *resumption, subs []*notifier.Subscription, here notifier.Cursor) (verdict, owed, error) {
+	now := d.server.cursorText(here)
 	switch {
 	case r.gap:
 		return verdict{word: verdictGap, cursor: now}, nil, nil
 	case r.from == nil:
 		return verdict{word: verdictResumed, cursor: now}, nil, nil
 	}
-	c.busy.Store(true)
-	defer c.busy.Store(false)
-	ctx := c.whileOpen()
+	ctx := d.whileOpen()
 	var all []notifier.Missed
 	count := 0
-	err := c.server.config.Hub.Missed(ctx, subs, *r.from, here.Point, func(chunk []notifier.Missed) error {
+	err := d.server.config.Hub.Missed(ctx, subs, *r.from, here.Point, func(chunk []notifier.Missed) error {
 		if count += len(chunk); count <= wholeBacklog {
 			all = append(all, chunk...)
 		}
@@ -134,16 +150,16 @@ func (c *conn) findMissed(r *resumption, subs []*notifier.Subscription, here not
 	case errors.Is(err, notifier.ErrGone): // access was revoked in this moment
 		return verdict{word: verdictResumed, cursor: now}, nil, nil
 	case err != nil:
-		return verdict{}, nil, c.unavailable(ctx, err)
+		return verdict{}, nil, d.unavailable(ctx, err)
 	case count == 0:
 		return verdict{word: verdictResumed, cursor: now}, nil, nil
 	}
 	v := verdict{word: verdictReplayed, replayed: count, cursor: r.text}
 	if count <= wholeBacklog {
-		return v, func(context.Context) error { return c.sendMissed(all) }, nil
+		return v, func(context.Context) error { return d.sendMissed(all) }, nil
 	}
 	return v, func(ctx context.Context) error {
-		err := c.server.config.Hub.Missed(ctx, subs, *r.from, here.Point, c.sendMissed)
+		err := d.server.config.Hub.Missed(ctx, subs, *r.from, here.Point, d.sendMissed)
 		if errors.Is(err, notifier.ErrGone) {
 			return nil
 		}
@@ -151,10 +167,17 @@ func (c *conn) findMissed(r *resumption, subs []*notifier.Subscription, here not
 	}, nil
 }
 
+// lookForMissed is findMissed for the reader, who does not listen meanwhile.
+func (c *conn) lookForMissed(r *resumption, subs []*notifier.Subscription, here notifier.Cursor) (verdict, owed, error) {
+	c.busy.Store(true)
+	defer c.busy.Store(false)
+	return c.findMissed(r, subs, here)
+}
+
 // resumeAll has all that is subscribed to go on from a cursor, also what has come
 // since the client subscribed, which it then gets again, with cursors.
 func (c *conn) resumeAll(cmd command) (got result, err error) {
-	r, err := c.parseCursor(cmd)
+	r, err := c.server.parseCursor(cmd.cursor)
 	if err != nil {
 		return got, err
 	}
@@ -175,7 +198,7 @@ func (c *conn) resumeAll(cmd command) (got result, err error) {
 		return got, err
 	}
 	got.begin = func() { release(); c.pursue(nil) }
-	verdict, first, err := c.findMissed(r, subs, here)
+	verdict, first, err := c.lookForMissed(r, subs, here)
 	if err != nil {
 		return got, err
 	}
@@ -184,15 +207,12 @@ func (c *conn) resumeAll(cmd command) (got result, err error) {
 	return got, nil
 }
 
-// markCursor moves the cursor of a client on that has heard of nothing, and returns
-// how many bytes that takes.
-func (c *conn) markCursor() (size int) {
-	c.mu.Lock()
-	wants := c.cursors
-	c.mu.Unlock()
-	if wants {
-		c.server.config.Hub.Mark(c.subscriber, func(at notifier.Cursor) []byte {
-			frame := c.codec.cursorFrame(c.server.cursorText(at))
+// markCursor moves the cursor of a client on that has heard of nothing; it returns
+// how many bytes that takes, 0: there was no new one.
+func (d *delivery) markCursor() (size int) {
+	if d.wantsCursors() {
+		d.server.config.Hub.Mark(d.subscriber, func(at notifier.Cursor) []byte {
+			frame := d.owner.cursorFrame(d.server.cursorText(at))
 			size = len(frame)
 			return frame
 		})
@@ -202,13 +222,12 @@ func (c *conn) markCursor() (size int) {
 
 // Broken tells a client with cursors that the log is another one now.
 func (c *conn) Broken(now notifier.Cursor) {
-	c.mu.Lock()
-	wants := c.cursors
-	c.mu.Unlock()
-	if wants {
+	if c.wantsCursors() {
 		c.reply(c.codec.gapFrame(c.server.cursorText(now)))
 	}
 }
+
+func (c *conn) cursorFrame(cursor string) []byte { return c.codec.cursorFrame(cursor) }
 
 // appendCursor appends the cursor behind an event as JSON; null: it has none, as it
 // was not read in the log's order.

@@ -32,6 +32,7 @@ func (s *Server) Run(ctx context.Context, listeners ...net.Listener) error {
 		WriteTimeout:      s.config.RequestTimeout + answerTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeader,
+		ConnContext:       keepSocket,
 		ConnState:         s.socketState,
 		ErrorLog:          slog.NewLogLogger(s.config.Logger.Handler(), slog.LevelWarn),
 	}

@@ -82,6 +82,8 @@ func (s *Server) routes(g *guard) http.Handler {
 	readable(root, "/livez", s.livez)
 	readable(root, "/readyz", s.readyz)
 
+	root.Route("/events", s.sseRoutes)
+
 	r := root.With(s.bounded)
 	s.protocol(r, "/subscribe_to_events", ernius{})
 	s.protocol(r, "/ws", airlay{})

@@ -139,7 +139,7 @@ func (c *conn) withdraw(cmd command, who caller) error {
 // the policy's answer and the joining, it is asked again; if it then refuses,
 // what was held back in the first try must go on all the same.
 func (c *conn) subscribe(cmd command, who caller) (got result, err error) {
-	from, err := c.parseCursor(cmd)
+	from, err := c.server.parseCursor(cmd.cursor)
 	if err != nil {
 		return got, err
 	}
@@ -224,11 +224,11 @@ func (c *conn) trySubscribe(cmd command, who caller, from *resumption) (got resu
 	var first owed
 	switch {
 	case from != nil && (from.from != nil || !cmd.replay):
-		if got.verdict, first, err = c.findMissed(from, subs, here); err != nil {
+		if got.verdict, first, err = c.lookForMissed(from, subs, here); err != nil {
 			return got, err
 		}
 	case cmd.replay:
-		first = c.replaySince(subs[0], filters[0], here)
+		first = c.replaySince(subs[0], filters[:1], here)
 		if from != nil {
 			got.verdict = verdict{word: verdictResumed}
 		}

@@ -165,7 +165,8 @@ func (s *store) Publish(_ context.Context, p notifier.Publication) error {
 func (s *store) commitLocked(events []*notifier.Event) {
 	for _, e := range events {
 		e.ID, e.TxID = int64(len(s.events)+1), s.xid
-		s.events = append(s.events, e)
+		stored := *e // a row, and not what was read of it
+		s.events = append(s.events, &stored)
 	}
 	from := position(s.xid)
 	s.xid++
@@ -187,12 +188,13 @@ func (s *store) DropUser(_ context.Context, user, _ string) error {
 }
 
 // Replay yields what is stored.
-func (s *store) Replay(ctx context.Context, f notifier.Filter, until notifier.Point, page func([]*notifier.Event) error) error {
+func (s *store) Replay(ctx context.Context, filters []notifier.Filter, until notifier.Point, page func([]*notifier.Event) error) error {
 	s.mu.Lock()
 	fault, replaying, size := s.fault, s.replaying, s.pageSize
 	var due []*notifier.Event
 	for _, e := range s.events {
-		if e.Control == "" && f.Matches(e) && until.Covers(e) {
+		wanted := slices.ContainsFunc(filters, func(f notifier.Filter) bool { return f.Matches(e) })
+		if e.Control == "" && wanted && until.Covers(e) {
 			due = append(due, e)
 		}
 	}

@@ -103,7 +103,7 @@ func (s *connections) waitingIn(slice int) (events, bytes int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for c := range s.slices[slice] {
-		e, b := c.socket.outbox.Waiting()
+		e, b := c.waiting()
 		events, bytes = events+e, bytes+b
 	}
 	return events, bytes

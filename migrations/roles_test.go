@@ -70,6 +70,7 @@ func TestPublisher_MayDoNothingElse(t *testing.T) {
 		"SELECT notifier.beginning()",
 		"SELECT notifier.ended_id()",
 		"SELECT notifier.adopt('0')",
+		"SELECT notifier.adopt_rows('0')",
 		"SELECT notifier.anchor_mark(1, '1', now(), '', '', '')",
 		"CREATE TABLE notifier.mine (n int)",
 		"CREATE FUNCTION notifier.mine() RETURNS int LANGUAGE sql AS 'SELECT 1'",

@@ -219,6 +219,15 @@ func (h *Hub) Subscribe(s *Subscriber, v Viewer, f Filter, permit Permit) (*Subs
 // behind, the subscriber gets nothing more by itself until [Hub.CatchUp]: what it
 // is owed from before the point goes first.
 func (h *Hub) SubscribeAll(s *Subscriber, v Viewer, permit Permit, behind bool, filters ...Filter) ([]*Subscription, Cursor, error) {
+	return h.subscribe(s, v, behind, filters, func(int) *Permit { return &permit })
+}
+
+// SubscribeEach is SubscribeAll with a permit for each of the filters.
+func (h *Hub) SubscribeEach(s *Subscriber, v Viewer, permits []Permit, behind bool, filters ...Filter) ([]*Subscription, Cursor, error) {
+	return h.subscribe(s, v, behind, filters, func(i int) *Permit { return &permits[i] })
+}
+
+func (h *Hub) subscribe(s *Subscriber, v Viewer, behind bool, filters []Filter, permit func(i int) *Permit) ([]*Subscription, Cursor, error) {
 	topics := make([][]topic, len(filters)) // may be thousands: not under the lock
 	for i := range filters {
 		topics[i] = filters[i].topics()
@@ -229,18 +238,16 @@ func (h *Hub) SubscribeAll(s *Subscriber, v Viewer, permit Permit, behind bool, 
 	if _, ok := h.subscribers[s]; !ok {
 		return nil, *here, ErrGone
 	}
-	if permit.Account != nil && (h.access.Accounts == nil || h.access.Policy == nil) {
-		return nil, *here, errNoAccounts
-	}
-	checked := !v.Admin || permit.Account != nil
-	if h.access.Policy != nil && checked && !permit.At.Includes(h.floor) {
-		return nil, *here, ErrStalePermit
+	for i := range filters {
+		if err := h.checkLocked(v, permit(i)); err != nil {
+			return nil, *here, err
+		}
 	}
 	subs := make([]*Subscription, len(filters))
 	for i, f := range filters {
 		subs[i] = &Subscription{
 			subscriber: s, viewer: v, reader: h.admitLocked(s, v.User),
-			filter: f, plain: f.plain(), permit: permit, start: here,
+			filter: f, plain: f.plain(), permit: *permit(i), start: here,
 		}
 		s.keep(subs[i])
 		h.index.add(subs[i], topics[i])
@@ -251,6 +258,18 @@ func (h *Hub) SubscribeAll(s *Subscriber, v Viewer, permit Permit, behind bool, 
 		h.holdLocked(s)
 	}
 	return subs, *here, nil
+}
+
+// checkLocked reports whether a permit still counts.
+func (h *Hub) checkLocked(v Viewer, permit *Permit) error {
+	if permit.Account != nil && (h.access.Accounts == nil || h.access.Policy == nil) {
+		return errNoAccounts
+	}
+	checked := !v.Admin || permit.Account != nil
+	if h.access.Policy != nil && checked && !permit.At.Includes(h.floor) {
+		return ErrStalePermit
+	}
+	return nil
 }
 
 // Unsubscribe takes a filter back; a second time it does nothing.

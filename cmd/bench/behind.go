@@ -157,7 +157,10 @@ func (l *laggard) follow(ctx context.Context, count int, written <-chan struct{}
 		}
 		select {
 		case <-written:
-			l.buffer = make([]byte, receiveBuffer)[:receiveBuffer]
+			if len(l.buffer) < receiveBuffer {
+				l.buffer = make([]byte, receiveBuffer)
+				_ = unix.SetsockoptInt(l.fd, unix.SOL_SOCKET, unix.SO_RCVBUF, receiveBuffer) // or it takes longer
+			}
 		case <-time.After(time.Duration(len(l.seen)-before) * slowPause):
 		}
 	}

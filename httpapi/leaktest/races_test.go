@@ -123,7 +123,7 @@ func TestRace_VerdictOfAReplayInFlight(t *testing.T) {
 	var wg sync.WaitGroup
 	var shown []int64
 	wg.Go(func() { // ends when the policy has answered
-		err := b.db.Replay(t.Context(), notifier.Filter{Recipient: &user}, point, func(events []*notifier.Event) error {
+		err := b.db.Replay(t.Context(), []notifier.Filter{{Recipient: &user}}, point, func(events []*notifier.Event) error {
 			readable, err := b.Readable(t.Context(), sub, events)
 			for _, e := range readable {
 				shown = append(shown, e.ID)

@@ -91,7 +91,7 @@ func (v *visitors) visit(ctx context.Context) error {
 
 func (v *visitors) replay(ctx context.Context, one *visit, sub *notifier.Subscription) error {
 	began := now()
-	err := v.db.Replay(ctx, one.filter, one.point, func(events []*notifier.Event) error {
+	err := v.db.Replay(ctx, []notifier.Filter{one.filter}, one.point, func(events []*notifier.Event) error {
 		readable, err := v.Readable(ctx, sub, events)
 		for _, e := range readable {
 			one.inbox.replay = append(one.inbox.replay, e.ID)
