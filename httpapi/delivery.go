@@ -24,6 +24,7 @@ type delivery struct {
 	fallen     bool             // it has to catch up
 	pursuing   bool             // a task is at it
 	level      chan struct{}    // closed when that ends; nil: nobody waits for it
+	giveUp     func()           // ends the task early; nil: there was none yet
 	context    context.Context  // of reading for it; nil: nothing was read yet
 	cancel     context.CancelFunc
 	closed     bool // nothing is read for it any more
@@ -92,24 +93,29 @@ func (d *delivery) pursue(first owed) {
 		return
 	}
 	d.pursuing = true
+	ctx, giveUp := context.WithCancel(d.whileOpenLocked())
+	d.giveUp = giveUp
 	d.mu.Unlock()
-	if !d.owner.spawn(func() { d.chase(first) }) { // ends when the client is live, or with the connection
+	if !d.owner.spawn(func() { d.chase(ctx, first) }) { // ends when the client is live, or with the connection
 		d.rest()
 	}
 }
 
-func (d *delivery) chase(first owed) {
-	ctx := d.whileOpen()
+func (d *delivery) chase(ctx context.Context, first owed) {
 	var err error
 	if first != nil {
 		err = first(ctx)
 	}
-	for err == nil && d.isFallen() {
-		err = d.server.config.Hub.CatchUp(ctx, d.subscriber, d.sendMissed)
+	for err == nil {
+		if !d.isFallen() {
+			return // there may be another task by now
+		}
+		err = d.server.config.Hub.CatchUp(ctx, d.subscriber, func(chunk []notifier.Missed) error { return d.sendMissed(ctx, chunk) })
 	}
+	unwanted := ctx.Err() != nil
 	d.rest()
 	switch {
-	case err == nil, ctx.Err() != nil, errors.Is(err, notifier.ErrGone): // the connection ends
+	case unwanted, errors.Is(err, notifier.ErrGone): // it is not wanted any more
 	case errors.Is(err, notifier.ErrGap):
 		d.owner.End(notifier.EndedByRetention)
 	default:
@@ -138,6 +144,9 @@ func (d *delivery) rest() {
 }
 
 func (d *delivery) restLocked() {
+	if d.pursuing {
+		d.giveUp()
+	}
 	d.pursuing = false
 	if d.level != nil {
 		close(d.level)
@@ -165,11 +174,29 @@ func (d *delivery) untilLive(ctx context.Context) error {
 	}
 }
 
+// forget drops all that the client has not got. It must have been unsubscribed from.
+func (d *delivery) forget() {
+	d.mu.Lock()
+	if d.pursuing {
+		d.giveUp()
+	}
+	d.mu.Unlock()
+	_ = d.untilLive(d.whileOpen()) // then nothing is sent any more, either
+	d.outbox.Discard()
+	if d.joined() {
+		d.pursue(nil) // it may have been behind
+	}
+}
+
 // whileOpen returns a context for reading from the log, which ends with the
 // connection: who waits for its client must not wait for ever.
 func (d *delivery) whileOpen() context.Context {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	return d.whileOpenLocked()
+}
+
+func (d *delivery) whileOpenLocked() context.Context {
 	if d.context == nil {
 		d.context, d.cancel = context.WithCancel(d.server.life)
 	}
@@ -198,8 +225,7 @@ func (d *delivery) close() {
 
 // sendMissed sends a chunk of what was missed, and returns when the client has
 // taken it.
-func (d *delivery) sendMissed(chunk []notifier.Missed) error {
-	ctx := d.whileOpen()
+func (d *delivery) sendMissed(ctx context.Context, chunk []notifier.Missed) error {
 	encoder := d.presentEncoder()
 	for len(chunk) > 0 {
 		frame, n := notifier.NextFrame(chunk, encoder)

@@ -78,7 +78,7 @@ func (c *conn) logOut() {
 	all := c.takeLocked(func(*subscription) bool { return true })
 	c.mu.Unlock()
 	c.unsubscribe(all)
-	c.socket.outbox.Discard()
+	c.forget()
 }
 
 // slide has what the connection is logged in to last from this request on,

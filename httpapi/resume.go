@@ -34,9 +34,12 @@ type resumption struct {
 // reachTimeout bounds waiting for the hub to come to a cursor.
 const reachTimeout = 10 * time.Second
 
-// wholeBacklog is how many missed events are held at once, so that they are looked
-// for only once.
-const wholeBacklog = 10_000
+// wholeBacklog and wholeBacklogBytes are how much of what was missed is held at
+// once, so that it is looked for only once: less than may wait in an outbox.
+const (
+	wholeBacklog      = 1000
+	wholeBacklogBytes = 1 << 20
+)
 
 // parseCursor reads what a client has kept; nil: it wants no cursors.
 func (s *Server) parseCursor(text *string) (*resumption, error) {
@@ -97,26 +100,20 @@ func (d *delivery) unavailable(ctx context.Context, err error) error {
 	return errUnavailable
 }
 
-// wantCursors has the client's events carry cursors from now on.
-func (c *conn) wantCursors() {
-	if encoder, had := c.cursorEncoder(); !had {
+// encodeCursors has the client's events carry cursors from now on.
+func (c *conn) encodeCursors() {
+	if encoder := c.codec.cursors(c.server.cursors); c.encoder != encoder {
+		c.setEncoder(encoder)
 		c.server.config.Hub.SetEncoder(c.subscriber, encoder)
 	}
 }
 
-// cursorEncoder notes that the client wants cursors, and whether it did before.
-func (c *conn) cursorEncoder() (encoder notifier.Encoder, had bool) {
-	encoder = c.codec.cursors(c.server.cursors)
-	c.setEncoder(encoder)
-	return encoder, c.askForCursors()
-}
-
-// askForCursors notes that the client wants them, and returns whether it did before.
-func (d *delivery) askForCursors() (had bool) {
+// wantCursors notes that the client is to be told of cursors alone, too. Before the
+// hub knows where the client is, that would be one behind what it is still to get.
+func (d *delivery) wantCursors() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	had, d.cursors = d.cursors, true
-	return had
+	d.cursors = true
 }
 
 func (d *delivery) wantsCursors() bool {
@@ -137,10 +134,14 @@ func (d *delivery) findMissed(r *resumption, subs []*notifier.Subscription, here
 	}
 	ctx := d.whileOpen()
 	var all []notifier.Missed
-	count := 0
+	count, size := 0, 0
 	err := d.server.config.Hub.Missed(ctx, subs, *r.from, here.Point, func(chunk []notifier.Missed) error {
-		if count += len(chunk); count <= wholeBacklog {
-			all = append(all, chunk...)
+		count += len(chunk)
+		for _, m := range chunk {
+			size += len(m.Payload) + len(m.Original)
+		}
+		if all = append(all, chunk...); count > wholeBacklog || size > wholeBacklogBytes {
+			all = nil
 		}
 		return nil
 	})
@@ -155,11 +156,11 @@ func (d *delivery) findMissed(r *resumption, subs []*notifier.Subscription, here
 		return verdict{word: verdictResumed, cursor: now}, nil, nil
 	}
 	v := verdict{word: verdictReplayed, replayed: count, cursor: r.text}
-	if count <= wholeBacklog {
-		return v, func(context.Context) error { return d.sendMissed(all) }, nil
+	if all != nil {
+		return v, func(ctx context.Context) error { return d.sendMissed(ctx, all) }, nil
 	}
 	return v, func(ctx context.Context) error {
-		err := d.server.config.Hub.Missed(ctx, subs, *r.from, here.Point, d.sendMissed)
+		err := d.server.config.Hub.Missed(ctx, subs, *r.from, here.Point, func(chunk []notifier.Missed) error { return d.sendMissed(ctx, chunk) })
 		if errors.Is(err, notifier.ErrGone) {
 			return nil
 		}
@@ -187,16 +188,11 @@ func (c *conn) resumeAll(cmd command) (got result, err error) {
 	}
 	c.renew(who)
 	c.join(cmd.user)
-	if err := c.reach(r); err != nil {
-		return got, err
-	}
-	release := c.hold()
-	encoder, _ := c.cursorEncoder()
-	subs, here, err := c.server.config.Hub.Halt(c.subscriber, encoder)
+	subs, here, release, err := c.halt(r)
 	if err != nil {
-		release()
 		return got, err
 	}
+	c.wantCursors()
 	got.begin = func() { release(); c.pursue(nil) }
 	verdict, first, err := c.lookForMissed(r, subs, here)
 	if err != nil {
@@ -205,6 +201,29 @@ func (c *conn) resumeAll(cmd command) (got result, err error) {
 	got.verdict = verdict
 	got.begin = func() { release(); c.pursue(first) }
 	return got, nil
+}
+
+// halt has the client get nothing more by itself, once it is live, and what it then
+// gets carry cursors.
+func (c *conn) halt(r *resumption) (subs []*notifier.Subscription, here notifier.Cursor, release func(), err error) {
+	encoder := c.codec.cursors(c.server.cursors)
+	for range maxPermitTries {
+		if err = c.reach(r); err != nil {
+			return nil, here, nil, err
+		}
+		release = c.hold()
+		subs, here, err = c.server.config.Hub.Halt(c.subscriber, encoder)
+		if err == nil {
+			c.setEncoder(encoder)
+			return subs, here, release, nil
+		}
+		release()
+		if !errors.Is(err, notifier.ErrBehind) {
+			return nil, here, nil, err
+		}
+		time.Sleep(fallPause)
+	}
+	return nil, here, nil, errUnavailable
 }
 
 // markCursor moves the cursor of a client on that has heard of nothing; it returns

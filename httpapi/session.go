@@ -136,27 +136,32 @@ func (c *conn) withdraw(cmd command, who caller) error {
 }
 
 // subscribe joins the hub if the policy allows it. If access changes between
-// the policy's answer and the joining, it is asked again; if it then refuses,
-// what was held back in the first try must go on all the same.
+// the policy's answer and the joining, it is asked again.
 func (c *conn) subscribe(cmd command, who caller) (got result, err error) {
 	from, err := c.server.parseCursor(cmd.cursor)
 	if err != nil {
 		return got, err
 	}
 	for range maxPermitTries {
-		next, err := c.trySubscribe(cmd, who, from)
-		if next.begin != nil {
-			got = next
-		}
-		if !errors.Is(err, notifier.ErrStalePermit) {
+		got, err = c.trySubscribe(cmd, who, from)
+		switch {
+		case errors.Is(err, notifier.ErrStalePermit):
+		case errors.Is(err, notifier.ErrBehind):
+			time.Sleep(fallPause)
+		default:
 			return got, err
 		}
 	}
-	return got, errUnavailable
+	return result{}, errUnavailable
 }
 
-// maxPermitTries bounds how often the policy is asked about one subscription.
-const maxPermitTries = 100
+const (
+	// maxPermitTries bounds how often the policy is asked about one subscription.
+	maxPermitTries = 100
+	// fallPause is about what the hub takes to say that a client has fallen behind
+	// in this moment.
+	fallPause = 5 * time.Millisecond
+)
 
 func (c *conn) trySubscribe(cmd command, who caller, from *resumption) (got result, err error) {
 	admission, err := c.server.admit(c.server.life, who, cmd.about)
@@ -187,7 +192,7 @@ func (c *conn) trySubscribe(cmd command, who caller, from *resumption) (got resu
 		return got, err
 	}
 	if from != nil {
-		c.wantCursors()
+		c.encodeCursors()
 	}
 	release, err := c.holdFor(cmd.wants)
 	got.begin = release
@@ -201,8 +206,12 @@ func (c *conn) trySubscribe(cmd command, who caller, from *resumption) (got resu
 	viewer := notifier.Viewer{User: user, Admin: who.unrestricted()}
 	behind := from != nil || cmd.replay
 	subs, here, err := c.server.config.Hub.SubscribeAll(c.subscriber, viewer, permit, behind, filters...)
-	if err != nil {
-		return got, err
+	if err != nil { // another try waits for what is held back
+		release()
+		return result{}, err
+	}
+	if from != nil {
+		c.wantCursors()
 	}
 	if behind {
 		got.begin = func() { release(); c.pursue(nil) }

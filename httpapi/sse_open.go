@@ -170,7 +170,7 @@ func (st *stream) open(ask sseRequest) (begin func(), err error) {
 	}
 	return func() {
 		st.queue.Reply(append([]byte(sseRetryLine(sseRetry)), sseVerdict(v)...))
-		st.askForCursors()
+		st.wantCursors()
 		st.stir()
 		if behind {
 			st.pursue(first)

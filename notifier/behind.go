@@ -2,6 +2,7 @@ package notifier
 
 import (
 	"context"
+	"errors"
 	"slices"
 )
 
@@ -24,21 +25,29 @@ func (h *Hub) beforeLocked(e *Event) *Cursor {
 	if e.span.life != h.life {
 		return h.begun
 	}
-	return &Cursor{History: h.history, Point: e.before(), Anchor: e.span.before}
+	return &Cursor{History: h.history, Point: e.before(), Anchor: e.anchored()}
 }
 
 // CatchUp brings a subscriber that is behind back to live: it has what it missed
 // sent, in chunks, and returns when the rest comes by itself. send waits until the
-// client has taken what went before: the pace is the client's. There must be one
+// client has taken what went before: the pace is the client's. It is also called
+// with nothing, as what waits for the client must have gone before it can be live:
+// the last events may find no room, and drop all that waits. There must be one
 // CatchUp at a time for a subscriber; for one that is live, it does nothing.
 // [ErrGap] says that not all can be had any more.
 func (h *Hub) CatchUp(ctx context.Context, s *Subscriber, send func([]Missed) error) error {
+	if err := send(nil); err != nil {
+		return err
+	}
 	var p pursuit
 	pause := firstPolicyRetry
 	for {
+		h.lookAfter(s, &p)
 		found, open, state, err := h.pursue(s, &p)
 		if err == nil && len(open) > 0 {
 			err = p.ask(ctx, open, &pause)
+		} else {
+			pause = firstPolicyRetry
 		}
 		if err == nil && len(found) > 0 {
 			err = send(found)
@@ -49,6 +58,7 @@ func (h *Hub) CatchUp(ctx context.Context, s *Subscriber, send func([]Missed) er
 		switch {
 		case err != nil && h.isLive(s): // there is another history meanwhile
 			return nil
+		case errors.Is(err, ErrGone) && h.isHere(s): // its subscriptions are others meanwhile
 		case err != nil:
 			return err
 		case p.walk == nil:
@@ -61,7 +71,23 @@ func (h *Hub) CatchUp(ctx context.Context, s *Subscriber, send func([]Missed) er
 // pursuit is a subscriber's walk back to live, nil when it is there.
 type pursuit struct {
 	*walk
+	wants    wanted
 	revision int // of its subscriptions
+}
+
+// lookAfter has a pursuit be after what the subscriber is subscribed to now. That
+// may be thousands: not under the lock.
+func (h *Hub) lookAfter(s *Subscriber, p *pursuit) {
+	h.mu.Lock()
+	if p.revision == s.revision {
+		h.mu.Unlock()
+		return
+	}
+	p.revision = s.revision
+	subs := append([]*Subscription{}, s.subscriptions...)
+	h.mu.Unlock()
+	p.wants = wantedBy(subs)
+	p.wants.late = true
 }
 
 // lastMissed is how many events are queued in one go with becoming live.
@@ -75,6 +101,9 @@ func (h *Hub) pursue(s *Subscriber, p *pursuit) (found []Missed, open []openQues
 	if _, ok := h.subscribers[s]; !ok {
 		return nil, nil, ended, ErrGone
 	}
+	if len(s.subscriptions) == 0 { // it is owed nothing
+		h.goOnLocked(s)
+	}
 	if s.behind == nil {
 		p.walk = nil
 		return nil, nil, ended, nil
@@ -83,10 +112,9 @@ func (h *Hub) pursue(s *Subscriber, p *pursuit) (found []Missed, open []openQues
 		p.walk = &walk{hub: h, life: h.life, at: s.behind.Point, anchor: s.behind.Anchor}
 	}
 	if p.revision != s.revision {
-		p.wanted = wantedBy(append([]*Subscription{}, s.subscriptions...))
-		p.wanted.late = true
-		p.revision = s.revision
+		return nil, nil, more, nil // look again
 	}
+	p.wanted = p.wants
 	found, open, state, err = p.lookLocked()
 	if err != nil || len(open) > 0 {
 		return nil, open, state, err
@@ -96,7 +124,8 @@ func (h *Hub) pursue(s *Subscriber, p *pursuit) (found []Missed, open []openQues
 		return found, nil, state, nil
 	}
 	if left := h.goLiveLocked(s, found); len(left) > 0 {
-		return left, nil, state, nil
+		s.behind = h.beforeLocked(left[0].Event)
+		return left, nil, more, nil
 	}
 	p.walk = nil
 	return nil, nil, state, nil
@@ -114,9 +143,16 @@ func (h *Hub) goLiveLocked(s *Subscriber, last []Missed) (left []Missed) {
 		}
 		rest = rest[n:]
 	}
-	s.behind = nil
-	h.readers--
+	h.goOnLocked(s)
 	return nil
+}
+
+// goOnLocked has a subscriber get by itself what comes from now on.
+func (h *Hub) goOnLocked(s *Subscriber) {
+	if s.behind != nil {
+		s.behind = nil
+		h.readers--
+	}
 }
 
 func (h *Hub) isLive(s *Subscriber) bool {
@@ -124,6 +160,13 @@ func (h *Hub) isLive(s *Subscriber) bool {
 	defer h.mu.Unlock()
 	_, ok := h.subscribers[s]
 	return ok && s.behind == nil
+}
+
+func (h *Hub) isHere(s *Subscriber) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	_, ok := h.subscribers[s]
+	return ok
 }
 
 // SetEncoder has the subscriber's further events encoded by another encoder. It
@@ -136,12 +179,15 @@ func (h *Hub) SetEncoder(s *Subscriber, encoder Encoder) {
 
 // Halt has a live subscriber get nothing more by itself until [Hub.CatchUp], and
 // what it then gets encoded by another encoder. It returns its subscriptions and
-// where that is.
+// where that is, or [ErrBehind].
 func (h *Hub) Halt(s *Subscriber, encoder Encoder) (subs []*Subscription, here Cursor, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if _, ok := h.subscribers[s]; !ok {
 		return nil, here, ErrGone
+	}
+	if s.behind != nil {
+		return nil, here, ErrBehind
 	}
 	s.encoder = encoder
 	h.holdLocked(s)
@@ -150,10 +196,8 @@ func (h *Hub) Halt(s *Subscriber, encoder Encoder) (subs []*Subscription, here C
 
 // holdLocked puts a subscriber that is live behind, from here on.
 func (h *Hub) holdLocked(s *Subscriber) {
-	if s.behind == nil {
-		s.behind = h.hereLocked()
-		h.readers++
-	}
+	s.behind = h.hereLocked()
+	h.readers++
 }
 
 // hereLocked is the cursor of the hub's point. As long as that is the same, it is

@@ -85,6 +85,9 @@ func (s *CursorSigner) Append(dst []byte, c Cursor) []byte {
 	}
 	raw = append(raw, c.History[:]...)
 	to := c.Point.To
+	if !inBatch { // nothing of it was read: a batch that has just begun
+		to = c.Point.From
+	}
 	raw = appendPosition(binary.AppendUvarint(raw, to.xmax), to)
 	raw = binary.AppendUvarint(raw, uint64(c.Anchor.ID)) //nolint:gosec // ids are not negative
 	if c.Anchor.ID != 0 {

@@ -25,7 +25,7 @@ func (h *Hub) extend(ctx context.Context, p Point) (bool, error) {
 		case h.recent.reachesBack(p):
 			h.mu.Unlock()
 			return true, nil
-		case h.tooFar != nil && h.tooFar.Includes(p.From):
+		case h.tooFar != nil && h.tooFar.Includes(p.From), h.aheadLocked():
 			h.mu.Unlock()
 			return false, nil
 		}
@@ -66,13 +66,15 @@ func (h *Hub) extendLocked(ctx context.Context, from Position) (bool, error) {
 	h.extending = nil
 	close(mine.done)
 	switch {
+	case life != h.life:
+		return false, ErrGap
 	case errors.Is(err, errTooMuch):
 		h.tooFar = &from
 		return false, nil
+	case errors.Is(err, ErrGap): // who reads by itself finds out whether it misses something
+		return false, nil
 	case err != nil:
 		return false, err
-	case life != h.life:
-		return false, ErrGap
 	case !to.Equal(h.recent.start()): // it has been cut off meanwhile: there is much to come
 		return false, nil
 	}
@@ -80,9 +82,15 @@ func (h *Hub) extendLocked(ctx context.Context, from Position) (bool, error) {
 	return true, nil
 }
 
+// aheadLocked reports whether memory begins where the hub is not yet.
+func (h *Hub) aheadLocked() bool { return !h.point.From.Includes(h.recent.start()) }
+
 // readAll reads what lies between two positions, if it is no more than so many
 // bytes.
 func (h *Hub) readAll(ctx context.Context, from, to Position, room int) (all []*Event, err error) {
+	h.mu.Lock()
+	begun := Cursor{History: h.history, Point: Point{From: from, To: from}}
+	h.mu.Unlock()
 	err = h.log.Between(ctx, from, to, 0, func(page []*Event) error {
 		for _, e := range page {
 			if e.Control != "" {
@@ -95,6 +103,9 @@ func (h *Hub) readAll(ctx context.Context, from, to Position, room int) (all []*
 		}
 		return nil
 	})
+	if err == nil {
+		err = h.whole(ctx, begun)
+	}
 	return all, err
 }
 
@@ -103,6 +114,11 @@ func (h *Hub) readAll(ctx context.Context, from, to Position, room int) (all []*
 func (w *walk) readBack(ctx context.Context, yield func([]Missed) error) error {
 	if w.hub.log == nil {
 		return errNoLog
+	}
+	if w.until == nil { // it is not to get what the hub has not come to
+		if err := w.hub.awaitMemory(ctx); err != nil {
+			return err
+		}
 	}
 	if ok, err := w.hub.extend(ctx, w.at); ok || err != nil {
 		return err
@@ -131,6 +147,16 @@ func (w *walk) readBack(ctx context.Context, yield func([]Missed) error) error {
 	return nil
 }
 
+// awaitMemory returns when the hub has come to where memory begins. That is behind
+// a batch that was too much for it.
+func (h *Hub) awaitMemory(ctx context.Context) error {
+	return await(ctx, time.Second, func() bool {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		return !h.aheadLocked()
+	})
+}
+
 // read yields what comes next up to a position, from the log.
 func (w *walk) read(ctx context.Context, to Position, yield func([]Missed) error) error {
 	h := w.hub
@@ -143,12 +169,8 @@ func (w *walk) read(ctx context.Context, to Position, yield func([]Missed) error
 	span := &Span{History: begun.History, life: w.life, From: begun.Point.From, To: to, before: begun.Anchor}
 	var anchor *Event
 	err := h.log.Between(ctx, span.From, to, begun.Point.After, func(page []*Event) error {
-		// Retention may have taken some of them in this moment.
-		switch ok, err := h.log.Resumable(ctx, begun); {
-		case err != nil:
+		if err := h.whole(ctx, begun); err != nil { // before anything is sent from behind a hole
 			return err
-		case !ok:
-			return ErrGap
 		}
 		anchor = span.place(page, anchor)
 		found, err := w.judge(ctx, page)
@@ -156,16 +178,34 @@ func (w *walk) read(ctx context.Context, to Position, yield func([]Missed) error
 			return err
 		}
 		last := page[len(page)-1]
-		w.at, w.latest = Point{From: span.From, To: to, After: last.ID}, anchor
+		w.at = Point{From: span.From, To: to, After: last.ID}
+		if anchor != nil {
+			w.latest = anchor
+		}
 		if len(found) == 0 {
 			return nil
 		}
 		return yield(found)
 	})
+	if err == nil {
+		err = h.whole(ctx, begun) // the last of them, too
+	}
 	if err != nil {
 		return err
 	}
 	w.at = Point{From: to, To: to}
+	return nil
+}
+
+// whole returns [ErrGap] if retention may have taken some of what was read from a
+// cursor on.
+func (h *Hub) whole(ctx context.Context, begun Cursor) error {
+	switch ok, err := h.log.Resumable(ctx, begun); {
+	case err != nil:
+		return err
+	case !ok:
+		return ErrGap
+	}
 	return nil
 }
 

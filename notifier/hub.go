@@ -199,6 +199,9 @@ var (
 	// ErrStalePermit says that access has changed since the permit was
 	// computed: it must be asked for again.
 	ErrStalePermit = errors.New("access has changed meanwhile")
+	// ErrBehind says that the subscriber must be live first: what it missed before
+	// it fell behind goes ahead.
+	ErrBehind = errors.New("the subscriber is behind")
 
 	errNoAccounts = errors.New("the hub can't look after accounts")
 )
@@ -216,8 +219,8 @@ func (h *Hub) Subscribe(s *Subscriber, v Viewer, f Filter, permit Permit) (*Subs
 }
 
 // SubscribeAll adds several filters at once, all from the same point on. With
-// behind, the subscriber gets nothing more by itself until [Hub.CatchUp]: what it
-// is owed from before the point goes first.
+// behind, the subscriber, who must be live, gets nothing more by itself until
+// [Hub.CatchUp]: what it is owed from before the point goes first.
 func (h *Hub) SubscribeAll(s *Subscriber, v Viewer, permit Permit, behind bool, filters ...Filter) ([]*Subscription, Cursor, error) {
 	return h.subscribe(s, v, behind, filters, func(int) *Permit { return &permit })
 }
@@ -242,6 +245,9 @@ func (h *Hub) subscribe(s *Subscriber, v Viewer, behind bool, filters []Filter, 
 		if err := h.checkLocked(v, permit(i)); err != nil {
 			return nil, *here, err
 		}
+	}
+	if behind && s.behind != nil {
+		return nil, *here, ErrBehind
 	}
 	subs := make([]*Subscription, len(filters))
 	for i, f := range filters {
@@ -308,10 +314,7 @@ func (h *Hub) leaveLocked(s *Subscriber) {
 		h.unsubscribeLocked(s.subscriptions[len(s.subscriptions)-1])
 	}
 	delete(h.subscribers, s)
-	if s.behind != nil {
-		s.behind = nil
-		h.readers--
-	}
+	h.goOnLocked(s)
 	if s.user != "" {
 		h.dismissLocked(s, s.user)
 	}

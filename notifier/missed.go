@@ -66,20 +66,22 @@ func NextFrame(missed []Missed, encoder Encoder) (frame []byte, events int) {
 // [Log.Resumable]. [ErrGap] says that what is missed can't be had, or not all of
 // it, [ErrGone] that the subscriptions have ended.
 func (h *Hub) Missed(ctx context.Context, subs []*Subscription, from Cursor, until Point, yield func([]Missed) error) error {
+	w := &walk{hub: h, at: from.Point, anchor: from.Anchor, wanted: wantedBy(subs), until: &until}
 	h.mu.Lock()
-	w := &walk{hub: h, life: h.life, at: from.Point, anchor: from.Anchor, wanted: wantedBy(subs)}
+	w.life = h.life
 	h.mu.Unlock()
-	w.until = &until
 	return w.run(ctx, yield)
 }
 
 // Await returns when the hub has come to a point: an application, or another
 // instance, may be ahead.
 func (h *Hub) Await(ctx context.Context, p Point) error {
-	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
-		if h.Point().reaches(p) {
-			return nil
-		}
+	return await(ctx, 50*time.Millisecond, func() bool { return h.Point().reaches(p) })
+}
+
+// await returns when something is so, looking again and again, with growing pauses.
+func await(ctx context.Context, longest time.Duration, so func() bool) error {
+	for pause := time.Millisecond; !so(); pause = min(2*pause, longest) {
 		timer := time.NewTimer(pause)
 		select {
 		case <-timer.C:
@@ -88,6 +90,7 @@ func (h *Hub) Await(ctx context.Context, p Point) error {
 			return context.Cause(ctx)
 		}
 	}
+	return nil
 }
 
 // walk goes through the log for some subscriptions of one subscriber.

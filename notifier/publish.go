@@ -129,7 +129,7 @@ func (h *Hub) deliver(p Page, next int) (int, []Question) {
 		} else if open = h.matchLocked(e, now); len(open) > 0 {
 			break
 		}
-		h.passLocked(e)
+		h.passLocked(e, p.From)
 	}
 	for _, s := range h.touched {
 		h.emitLocked(s)
@@ -145,14 +145,14 @@ func (h *Hub) deliver(p Page, next int) (int, []Question) {
 	return next, nil
 }
 
-// passLocked moves on behind an event.
-func (h *Hub) passLocked(e *Event) {
+// passLocked moves on behind an event of a batch that begins there.
+func (h *Hub) passLocked(e *Event, from Position) {
 	h.point.After = e.ID
 	if e.anchor != nil {
 		h.latest = e.anchor
 	}
-	if e.Control == "" {
-		h.recent.add(e)
+	if e.Control == "" && !h.recent.add(e) {
+		h.tooFar = &from
 	}
 }
 

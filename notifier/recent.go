@@ -15,6 +15,9 @@ type recent struct {
 	maxBytes int
 	bytes    int
 	chain    []*link
+	// skipped is where the batch begins that was published last, if it was more
+	// than is kept: then the chain begins behind it. nil: it was not.
+	skipped *Position
 }
 
 // link is a batch of the chain.
@@ -54,7 +57,7 @@ func (e *entryFrames) frame(encoder Encoder, more []Missed) []byte {
 
 // begin starts the chain anew at a position.
 func (r *recent) begin(at Position) {
-	r.bytes = 0
+	r.bytes, r.skipped = 0, nil
 	r.chain = []*link{{from: at, to: at}}
 }
 
@@ -63,6 +66,9 @@ func (r *recent) begin(at Position) {
 func (r *recent) open(from, to Position) {
 	end := len(r.chain) - 1
 	switch last := r.chain[end]; {
+	case r.skipped != nil && r.skipped.Equal(from):
+		last.from, last.to = to, to
+		return
 	case last.from.Equal(from) && len(last.entries) > 0:
 		last.to = to
 	case len(last.entries) == 0 && end > 0: // nothing came in between
@@ -70,9 +76,14 @@ func (r *recent) open(from, to Position) {
 	default:
 		r.chain = append(r.chain, &link{from: from, to: to})
 	}
+	r.skipped = nil
 }
 
-func (r *recent) add(e *Event) {
+// add keeps an event of the last batch. It returns false if the batch is too much.
+func (r *recent) add(e *Event) bool {
+	if r.skipped != nil {
+		return false
+	}
 	added := &entryFrames{Event: e}
 	last := r.chain[len(r.chain)-1]
 	last.entries = append(last.entries, added)
@@ -80,6 +91,11 @@ func (r *recent) add(e *Event) {
 	for r.bytes > r.maxBytes && len(r.chain) > 1 {
 		r.drop()
 	}
+	if r.bytes > r.maxBytes {
+		r.begin(last.to)
+		r.skipped = &last.from
+	}
+	return r.skipped == nil
 }
 
 // drop forgets the oldest batch.

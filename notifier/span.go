@@ -15,15 +15,20 @@ func (e *Event) Cursor() (c Cursor, ok bool) {
 	if e.span == nil {
 		return Cursor{}, false
 	}
-	c = Cursor{
+	return Cursor{
 		History: e.span.History,
 		Point:   Point{From: e.span.From, To: e.span.To, After: e.ID},
-		Anchor:  e.span.before,
+		Anchor:  e.anchored(),
+	}, true
+}
+
+// anchored returns the anchor of the place behind an event of the log. It will do
+// for the place before it, too.
+func (e *Event) anchored() Anchor {
+	if e.anchor == nil {
+		return e.span.before
 	}
-	if e.anchor != nil {
-		c.Anchor = AnchorOf(e.anchor)
-	}
-	return c, true
+	return AnchorOf(e.anchor)
 }
 
 // before returns the place right before an event of the log.
