@@ -128,3 +128,69 @@ func (p *pipes) dialTo(s *system, path string) *client {
 	}
 	return c
 }
+
+// What a slow client has missed is not sent to who logs in next, either.
+func TestSysadm_NoMissedEventsAfterLoggingOut(t *testing.T) {
+	t.Parallel()
+	d := newDirectory(sysadmUser)
+	s := sysadmSystem(t, d, smallBuffers, func(c *httpapi.Config) { c.Outbox.Events = 3 })
+	c := &sysadmClient{s.dialNarrow("/", "Origin: sysadm-client", "Authorization: Bearer "+token(t, sysadmUser, time.Hour, nil))}
+	c.subscribe("dispatcher")
+	var events []notifier.Event
+	for n := range 300 {
+		events = append(events, ofType("dispatcher", fmt.Sprintf(`"%d%s"`, n, strings.Repeat("x", 1000))))
+	}
+	d.publish(t, events...)
+	until(t, "it catches up", func() bool { return s.hub.Stats().Readers == 1 })
+	c.expect(opText, sysadmMessage("dispatcher", string(events[0].Payload)))
+	c.text(`{"namespace":"rpc","name":"auth_clear"}`)
+	c.text(`{"namespace":"rpc","name":"query","id":"a"}`)
+	for {
+		got, err := c.read()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.payload == fmt.Sprintf(sysadmUnauthorized, "a") {
+			break
+		}
+	}
+	for range 10 {
+		c.quiet()
+	}
+}
+
+// forNobody is a store where it takes for ever to find out about a cursor.
+type forNobody struct {
+	*store
+	asked, given chan struct{}
+}
+
+func (s *forNobody) Resumable(ctx context.Context, _ notifier.Cursor) (bool, error) {
+	close(s.asked)
+	<-ctx.Done()
+	close(s.given)
+	return false, ctx.Err()
+}
+
+// Nothing is read for a client that is gone, though nobody listens to it meanwhile.
+func TestResume_ClientThatBreaksOff(t *testing.T) {
+	t.Parallel()
+	log := &forNobody{asked: make(chan struct{}), given: make(chan struct{})}
+	s := setup(t, func(c *httpapi.Config) {
+		log.store = c.Store.(*store)
+		c.Store, c.PingInterval = log, 10*time.Millisecond
+	})
+	first := s.dial("/subscribe_to_events")
+	first.text(`{"access_id":"u","cursor":""}`)
+	at := first.expectShape(`{"verdict":"resumed","replayed":0,"cursor":"CURSOR"}`)
+	c := s.dial("/subscribe_to_events")
+	c.text(`{"access_id":"u","cursor":"` + at + `"}`)
+	<-log.asked
+	_ = c.Conn.(*net.TCPConn).SetLinger(0)
+	_ = c.Close()
+	select {
+	case <-log.given:
+	case <-time.After(patience):
+		t.Error("the log is still read")
+	}
+}

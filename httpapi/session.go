@@ -294,7 +294,7 @@ func (c *conn) record(name string, sub *subscription) (lost error, ok bool) {
 	c.weight += sub.weight
 	c.mu.Unlock()
 	if older != nil {
-		c.server.config.Hub.Unsubscribe(older.Subscription)
+		c.server.config.Hub.Replace(older.Subscription, sub.Subscription)
 	}
 	return nil, true
 }

@@ -189,12 +189,14 @@ func (s *socket) writePatiently(p []byte) (int, error) {
 }
 
 // fail gives the socket up. The caller is the writer; closing the connection
-// makes its reader end everything else. TLS is not closed but cut off: it would
-// wait for a peer that does not read to take a last word.
+// makes its reader end everything else, but it may be at work for the client, and
+// that is for nothing now. TLS is not closed but cut off: it would wait for a peer
+// that does not read to take a last word.
 func (s *socket) fail() {
 	s.broken.Store(true)
 	_ = plainSocket(s.net).Close() // it is broken anyway
 	s.discard()
+	s.owner.End(notifier.EndedByClient)
 }
 
 // discard takes what is queued off the outbox as if it were written, so that

@@ -226,6 +226,33 @@ func TestHub_CatchUpOutlivesSubscriptions(t *testing.T) {
 	}
 }
 
+// A client that subscribes again to what it has, while it is behind, loses nothing
+// by that.
+func TestHub_ReplacedWhileBehind(t *testing.T) {
+	t.Parallel()
+	f := newFeeding(t, notifier.HubConfig{})
+	c := newClient(t, f.Hub, 2)
+	older, _ := f.subscribe(c, false)
+	f.publish(5)
+	newer, _ := f.subscribe(c, false)
+	f.Replace(older, newer)
+	f.publish(1)
+	if got, want := c.catchUp(f.Hub), numbers(100, 106); got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	other, _, err := f.Subscribe(c.Subscriber, notifier.Viewer{User: "other"}, notifier.Filter{}, notifier.Permit{At: ended(t, 100)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.publish(3)
+	again, _ := f.subscribe(c, false)
+	f.Unsubscribe(newer)
+	f.Replace(other, again)
+	if got := c.catchUp(f.Hub); got != "" {
+		t.Errorf("%s, which another user was owed", got)
+	}
+}
+
 // Nothing can be subscribed to from a cursor while the client is behind: it would
 // get what it missed in the wrong order, or twice.
 func TestHub_NobodyIsHeldWhoIsBehind(t *testing.T) {

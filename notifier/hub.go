@@ -285,6 +285,17 @@ func (h *Hub) Unsubscribe(sub *Subscription) {
 	h.unsubscribeLocked(sub)
 }
 
+// Replace takes a filter back for one in its place. What the older one is still
+// owed, as its subscriber is behind, the newer one gets if it is of the same viewer.
+func (h *Hub) Replace(older, newer *Subscription) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if older.place != 0 && older.viewer == newer.viewer {
+		newer.start = older.start
+	}
+	h.unsubscribeLocked(older)
+}
+
 func (h *Hub) unsubscribeLocked(sub *Subscription) bool {
 	s := sub.subscriber
 	if sub.place == 0 {
