@@ -248,7 +248,7 @@ func TestSSE_Drain(t *testing.T) {
 	s.push(notifier.Event{Key: "last"})
 	go func() { _ = s.stop() }() // the cleanup waits for it
 	es.expectKeys("last")
-	if retry := es.ends("shutdown"); retry < 500*time.Millisecond || retry > 5*time.Second {
+	if retry := es.ends("shutdown"); retry < 250*time.Millisecond || retry > 5*time.Second {
 		t.Errorf("come again after %v", retry)
 	}
 	if !es.answer.Close {
