@@ -14,6 +14,9 @@ var (
 	ErrNoAccount     = errNoAccount
 )
 
+// Sockets is how many there are that are no WebSocket's and carry no stream.
+func (s *Server) Sockets() int64 { return s.busy.sockets.Load() }
+
 // NormalOrigin is the form in which origins are compared.
 func NormalOrigin(origin string) (string, bool) {
 	normal, _, ok := parseOrigin(origin)

@@ -196,7 +196,7 @@ func TestSSE_LeavesRequestsTheirRoom(t *testing.T) {
 					for _, es := range all {
 						es.close() // also, once it is idle, the connection that it came by
 					}
-					return s.server.Stats().Protocols["sse"].Open == 0
+					return s.server.Stats().Protocols["sse"].Open == 0 && s.server.Sockets() <= 1 // the request's
 				})
 			}
 		})
