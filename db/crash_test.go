@@ -149,8 +149,8 @@ func (g *gated) await(t *testing.T) (p notifier.Page) {
 	return p
 }
 
-// The feed stands inside a large batch, whose end lies beyond transactions that
-// a crash takes back. Their ids are handed out again while the rest of the batch
+// The feed stands inside a large batch, when a crash takes back transactions that
+// had ended as it was begun. Their ids are handed out again while the rest of the batch
 // is still to be read: one commits, and a smaller one is in progress.
 func crashInsideABatch(t *testing.T, cluster *dbtest.Cluster) (reused bool) {
 	d := open(t, db.Config{URL: cluster.URL(""), PollOnly: true, PollInterval: 5 * time.Millisecond})
@@ -163,7 +163,7 @@ func crashInsideABatch(t *testing.T, cluster *dbtest.Cluster) (reused bool) {
 	exec(t, conn, `INSERT INTO notifier.events (key) SELECT 'bulk' FROM generate_series(1, 2500)`)
 	small, large := rollBack(t, conn), rollBack(t, conn)
 	g.proceed <- struct{}{}
-	if p := g.await(t); p.Last || !p.To.Ended(large) {
+	if p := g.await(t); p.Last || p.To.Ended(small) {
 		t.Fatalf("the first page of the batch from %v to %v: last %t", p.From, p.To, p.Last)
 	}
 	crash(t, cluster)

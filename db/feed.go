@@ -201,8 +201,8 @@ func (f *feed) resume(ctx context.Context, conn *pgx.Conn, id identity) (bool, e
 		f.hub.Continue(id.history)
 		f.db.history.Store(&id.history)
 	}
-	// The end of a batch that is half read was not lowered. After a crash, ids it
-	// has stepped over may be in use again.
+	// What a batch that is half read ends with may be lost after a crash, and its
+	// ids in use again.
 	f.at.point.To = f.at.point.To.Meet(now)
 	return true, nil
 }

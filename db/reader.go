@@ -58,6 +58,18 @@ CROSS JOIN LATERAL (
 ORDER BY found.id + 0
 LIMIT $4::int`
 
+const newestOfSpans = `-- name: newest_of_spans
+SELECT newest.txid
+FROM unnest($1::xid8[], $2::xid8[]) AS span(first, past)
+CROSS JOIN LATERAL (
+	SELECT txid
+	FROM notifier.events
+	WHERE txid >= span.first
+		AND txid < span.past
+	ORDER BY txid DESC
+	LIMIT 1
+) AS newest`
+
 // listedIDs is how many ids of a large batch are held at once: 16 MiB. Listing
 // them goes through the whole batch, so they should be many: 10^8 events are
 // listed 48 times.
@@ -108,7 +120,10 @@ func (r *reader) batch(ctx context.Context, at *progress, yield func(notifier.Pa
 			at.largest = max(at.largest, e.TxID)
 		}
 		if p.more {
-			at.point.After = b.after
+			if to, err = b.lower(ctx, to, at.largest); err != nil {
+				return err
+			}
+			at.point.To, at.point.After = to, b.after
 			if err := yield(notifier.Page{From: from, To: to, Events: p.events, Controls: controls}); err != nil {
 				return err
 			}
@@ -135,6 +150,7 @@ type batchReader struct {
 	unlisted    bool    // there are more than those
 	pages       int
 	resumed     bool // the batch was begun by another reader
+	lowered     bool // its end is that of its events
 }
 
 func newBatchReader(r *reader, at notifier.Point) *batchReader {
@@ -181,6 +197,26 @@ func (b *batchReader) next(ctx context.Context) (page, error) {
 	}
 	p.more = p.more || len(b.ids) > 0 || b.unlisted
 	return p, nil
+}
+
+// lower returns a batch's end as it will be when all of it is read, for the cursors
+// of events before its last page: transactions that wrote none may have ended, too,
+// and no reader would ever be known to have come to them in a log that is quiet then.
+func (b *batchReader) lower(ctx context.Context, to notifier.Position, largest uint64) (notifier.Position, error) {
+	if b.lowered {
+		return to, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	err := b.ask(ctx, newestOfSpans, []any{b.first, b.past}, func(rows pgx.Rows) error {
+		newest, err := pgx.CollectRows(rows, pgx.RowTo[uint64])
+		for _, txid := range newest {
+			largest = max(largest, txid)
+		}
+		return err
+	})
+	b.lowered = err == nil
+	return to.Lowered(largest), wrap("find a batch's end", err)
 }
 
 func (b *batchReader) query(ctx context.Context, limit int, sql string, args ...any) (page, error) {

@@ -2,6 +2,7 @@ package httpapi_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"example.com/notifier/db/dbtest"
 	"example.com/notifier/httpapi"
 	"example.com/notifier/notifier"
 )
@@ -193,4 +195,49 @@ func TestResume_ClientThatBreaksOff(t *testing.T) {
 	case <-time.After(patience):
 		t.Error("the log is still read")
 	}
+}
+
+// A client is cut off in the middle of a large batch, after which the log is quiet:
+// transactions that wrote no events had ended, too, when it was read.
+func TestResume_InsideALargeBatch(t *testing.T) {
+	t.Parallel()
+	r := newResuming(t)
+	c := r.dial("/subscribe_to_events")
+	c.text(`{"access_id":"u","cursor":""}`)
+	c.expectShape(`{"verdict":"resumed","replayed":0,"cursor":"CURSOR"}`)
+	tx, err := r.conn.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	const count = 2500
+	if _, err := tx.Exec(t.Context(), `INSERT INTO notifier.events (type, recipient, payload)
+		SELECT 't', 'u', n::text::json FROM generate_series(1, $1) n`, count); err != nil {
+		t.Fatal(err)
+	}
+	other := dbtest.Connect(t, r.conn.Config().ConnString())
+	for range 10 {
+		if _, err := other.Exec(t.Context(), `SELECT pg_current_xact_id()`); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := tx.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var first []struct{ Cursor string }
+	for had := 0; had < count; {
+		var list []struct{ Cursor string }
+		got, err := c.readText()
+		if err == nil {
+			err = json.Unmarshal([]byte(got.payload), &list)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if had += len(list); first == nil {
+			first = list
+		}
+	}
+	again := r.dial("/subscribe_to_events")
+	again.text(`{"access_id":"u","cursor":"` + first[9].Cursor + `"}`)
+	again.expectShape(fmt.Sprintf(`{"verdict":"replayed","replayed":%d,"cursor":"CURSOR"}`, count-10))
 }
