@@ -19,9 +19,8 @@ import (
 // something happen before it answers the second.
 type staleFirst struct {
 	*directory
-	eventType string
-	asked     int
-	happen    func()
+	asked  int
+	happen func()
 }
 
 func (s *staleFirst) Admit(ctx context.Context, user, eventType, key string) (notifier.Admission, error) {
