@@ -72,6 +72,9 @@ func (c *client) connect(ctx context.Context, life time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, life)
 	defer cancel()
 	proxy := c.proxies[c.rng.IntN(len(c.proxies))]
+	if _, ok := c.dialect.(sse); ok {
+		return c.follow(ctx, proxy.URL())
+	}
 	ws, _, err := websocket.Dial(ctx, proxy.URL()+c.dialect.path(), nil)
 	if err != nil {
 		return err

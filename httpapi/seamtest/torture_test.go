@@ -94,6 +94,8 @@ func newClients(t *testing.T, proxies []*dbtest.Proxy, start string) []*client {
 			{dialect: airlay{}, topics: objects},
 			{dialect: drp{}, topics: []string{"loud.save.1,2,3", "*.*.3,4,5"}},
 			{dialect: drp{}, topics: []string{"quiet.*.*"}},
+			{dialect: sse{}, topics: []string{"loud.save.1,2,3", "*.*.3,4,5"}},
+			{dialect: sse{}, topics: []string{"quiet.*.*"}},
 			{dialect: sysadm{}, topics: []string{"loud", "quiet"}},
 			{dialect: sysadm{}, topics: []string{"quiet"}},
 		} {
