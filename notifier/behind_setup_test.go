@@ -85,6 +85,7 @@ type tape struct {
 	mu     sync.Mutex
 	events []*notifier.Event
 	cut    bool
+	read   func() // has somebody begin
 	before func() // each page
 }
 
@@ -101,6 +102,9 @@ func (l *tape) all() []*notifier.Event {
 }
 
 func (l *tape) Between(_ context.Context, from, to notifier.Position, after int64, yield func([]*notifier.Event) error) error {
+	if l.read != nil {
+		l.read()
+	}
 	for _, e := range l.all() {
 		if l.before != nil {
 			l.before()

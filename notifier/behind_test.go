@@ -257,3 +257,34 @@ func TestHub_MissedApartIsHeldInParts(t *testing.T) {
 		t.Errorf("%d events were held apart", most)
 	}
 }
+
+// Many come back one after the other, to an instance whose memory is full, while
+// events go on: what was read for the first serves the others, too.
+func TestHub_ReadBackOnceForMany(t *testing.T) {
+	t.Parallel()
+	f := newFeeding(t, notifier.HubConfig{RecentBytes: 80_000})
+	f.publish(400)
+	from := notifier.Cursor{Point: notifier.Point{From: ended(t, 260), To: ended(t, 260)}}
+	reads := 0
+	f.log.read = func() { reads++ }
+	for n := range 40 {
+		c := newClient(t, f.Hub, 10)
+		sub, here := f.subscribe(c, true)
+		found := 0
+		err := f.Missed(t.Context(), []*notifier.Subscription{sub}, from, here.Point, func(chunk []notifier.Missed) error {
+			found += len(chunk)
+			return nil
+		})
+		if want := 240 + n; err != nil || found != want {
+			t.Fatalf("%d events are found, want %d: %v", found, want, err)
+		}
+		f.publish(1)
+	}
+	if reads > 1 {
+		t.Errorf("the log was read %d times", reads)
+	}
+	f.publish(1000)
+	if kept := notifier.RecentBytes(f.Hub); kept > 81_000 {
+		t.Errorf("%d bytes are kept", kept)
+	}
+}

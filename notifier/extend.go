@@ -57,7 +57,7 @@ func (h *Hub) extendLocked(ctx context.Context, from Position) (bool, error) {
 	}
 	mine := &extension{done: make(chan struct{})}
 	h.extending = mine
-	to, life, room := h.recent.start(), h.life, h.recent.maxBytes/2
+	to, life, room := h.recent.start(), h.life, h.recent.room()
 	from = from.Meet(to)
 	h.mu.Unlock()
 	events, err := h.readAll(ctx, from, to, room)
