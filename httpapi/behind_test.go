@@ -15,8 +15,8 @@ import (
 	"example.com/notifier/notifier"
 )
 
-// staleFirst answers the first question about a type as of long ago, and has
-// something happen before it answers the second.
+// staleFirst answers the second question as of long ago, and has something happen
+// before it answers the third.
 type staleFirst struct {
 	*directory
 	asked  int
@@ -25,10 +25,7 @@ type staleFirst struct {
 
 func (s *staleFirst) Admit(ctx context.Context, user, eventType, key string) (notifier.Admission, error) {
 	a, err := s.directory.Admit(ctx, user, eventType, key)
-	if s.asked >= 0 {
-		s.asked++
-	}
-	switch s.asked {
+	switch s.asked++; s.asked {
 	case 2:
 		a.At = position(1)
 	case 3:

@@ -1,164 +1,15 @@
 package notifier_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 
 	"example.com/notifier/notifier"
 )
-
-// client is a receiver with an outbox, as a connection has.
-type client struct {
-	t      testing.TB
-	outbox notifier.Outbox
-	*notifier.Subscriber
-	falls int
-}
-
-// newClient joins, with room for so many events.
-func newClient(t testing.TB, h *notifier.Hub, room int) *client {
-	c := &client{t: t, outbox: notifier.Outbox{Limits: notifier.OutboxLimits{Events: room}}}
-	c.Subscriber = notifier.NewSubscriber("u", lines{}, c)
-	h.Join(c.Subscriber)
-	return c
-}
-
-// lines is an encoder whose frames are the events' ids, each with a blank.
-type lines struct{}
-
-func (lines) Joins() bool { return false }
-
-func (lines) Encode(events []*notifier.Event) []byte { return fmt.Appendf(nil, "%d ", events[0].ID) }
-
-func (c *client) Queue(frame []byte, events int, first *notifier.Event) *notifier.Event {
-	if c.outbox.Queue(frame, events, first) || first == nil {
-		return nil
-	}
-	if lost := c.outbox.Discard(); lost != nil {
-		return lost
-	}
-	return first
-}
-
-func (c *client) Flush()                                         {}
-func (c *client) Behind()                                        { c.falls++ }
-func (c *client) End(notifier.Ending)                            { c.t.Error("ended") }
-func (c *client) Broken(notifier.Cursor)                         {}
-func (c *client) Revoke([]*notifier.Subscription, notifier.Loss) {}
-
-// send is what CatchUp gets for a client that reads: what waits goes first.
-func (c *client) send(got *strings.Builder) func([]notifier.Missed) error {
-	return func(chunk []notifier.Missed) error {
-		got.WriteString(drain(&c.outbox, 1<<20))
-		for len(chunk) > 0 {
-			frame, n := notifier.NextFrame(chunk, lines{})
-			got.Write(frame)
-			chunk = chunk[n:]
-		}
-		return nil
-	}
-}
-
-// catchUp has the client be live and returns all that it got.
-func (c *client) catchUp(h *notifier.Hub) string {
-	c.t.Helper()
-	var got strings.Builder
-	if err := h.CatchUp(c.t.Context(), c.Subscriber, c.send(&got)); err != nil {
-		c.t.Fatal(err)
-	}
-	got.WriteString(drain(&c.outbox, 1<<20))
-	return got.String()
-}
-
-// feeding publishes events of rising ids, each a batch by itself.
-type feeding struct {
-	*notifier.Hub
-	t    testing.TB
-	last uint64
-	log  *tape
-}
-
-// tape is a log of which everything is there, unless it is said to be cut off.
-type tape struct {
-	mu     sync.Mutex
-	events []*notifier.Event
-	cut    bool
-	before func() // each page
-}
-
-func (l *tape) add(events ...*notifier.Event) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.events = append(l.events, events...)
-}
-
-func (l *tape) all() []*notifier.Event {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return slices.Clone(l.events)
-}
-
-func (l *tape) Between(_ context.Context, from, to notifier.Position, after int64, yield func([]*notifier.Event) error) error {
-	for _, e := range l.all() {
-		if l.before != nil {
-			l.before()
-		}
-		if to.Ended(e.TxID) && !from.Ended(e.TxID) && e.ID > after {
-			if err := yield([]*notifier.Event{{ID: e.ID, TxID: e.TxID, Type: e.Type, Payload: e.Payload}}); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-func (l *tape) Resumable(context.Context, notifier.Cursor) (bool, error) { return !l.cut, nil }
-
-func newFeeding(t testing.TB, c notifier.HubConfig) *feeding {
-	f := &feeding{t: t, last: 100, log: &tape{}}
-	c.Log = f.log
-	f.Hub = notifier.NewHub(c)
-	f.Start(notifier.Beginning{Position: ended(t, 100)})
-	return f
-}
-
-// ended is the position at which all transactions below an id have ended.
-func ended(t testing.TB, xmax uint64) notifier.Position {
-	return position(t, fmt.Sprintf("%d:%d:", xmax, xmax))
-}
-
-func (f *feeding) publish(n int) {
-	for range n {
-		e := &notifier.Event{ID: int64(f.last), TxID: f.last, Type: "t"} //nolint:gosec // small
-		f.log.add(e)
-		publishPage(f.t, f.Hub, notifier.Page{From: ended(f.t, f.last), To: ended(f.t, f.last+1), Events: []*notifier.Event{e}})
-		f.last++
-	}
-}
-
-func (f *feeding) subscribe(c *client, behind bool) (*notifier.Subscription, notifier.Cursor) {
-	f.t.Helper()
-	subs, here, err := f.SubscribeAll(c.Subscriber, notifier.Viewer{User: "u"}, notifier.Permit{At: ended(f.t, 100)}, behind, notifier.Filter{})
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	return subs[0], here
-}
-
-// numbers are the frames of events.
-func numbers(from, end int) string {
-	var all strings.Builder
-	for n := from; n < end; n++ {
-		fmt.Fprintf(&all, "%d ", n)
-	}
-	return all.String()
-}
 
 // Who is told where it is while the first event of a batch waits for the policy has
 // had nothing of the batch.
@@ -331,34 +182,109 @@ func TestHub_ALargeBatchIsNotKept(t *testing.T) {
 	})
 }
 
-// publishPart publishes a page of a transaction's events, with rising ids. Only at
-// the end it is known what is read of the batch.
-func (f *feeding) publishPart(id, count int, last bool) {
-	f.t.Helper()
-	p := notifier.Page{From: ended(f.t, 100), To: ended(f.t, 150), Last: last}
-	if last {
-		p.To = ended(f.t, 101)
+// However many subscriptions of a client want an event, it does not keep the others
+// from the hub for long with what it has missed.
+func TestHub_MissedIsLookedAtInParts(t *testing.T) {
+	t.Parallel()
+	policy := newRules(t)
+	f := newFeeding(t, notifier.HubConfig{Access: notifier.AccessConfig{Policy: policy}})
+	c := newClient(t, f.Hub, 4)
+	filters := make([]notifier.Filter, 500)
+	for n := range filters {
+		filters[n].Types = []string{"t", fmt.Sprint(n)}
 	}
-	for n := range count {
-		p.Events = append(p.Events, &notifier.Event{ID: int64(id + n), TxID: 100, Type: "t"})
+	for range 1000 {
+		f.publishEvent(in("secret", f.last, int64(f.last))) //nolint:gosec // small
 	}
-	f.log.add(p.Events...)
-	if err := f.Publish(f.t.Context(), p); err != nil {
-		f.t.Fatal(err)
+	subs, here, err := f.SubscribeAll(c.Subscriber, notifier.Viewer{User: "u"}, notifier.Permit{At: ended(t, 1000)}, true, filters...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	from := notifier.Cursor{Point: notifier.Point{From: ended(t, 100), To: ended(t, 100)}}
+	notifier.LookForMissed(f.Hub, subs, from, here.Point) // there is something to ask
+	before := f.Stats().Checks
+	notifier.LookForMissed(f.Hub, subs, from, here.Point)
+	if checks := f.Stats().Checks - before; checks > 10_000 {
+		t.Errorf("%d checks in one go", checks)
+	}
+	if err := f.Missed(t.Context(), subs, from, here.Point, func([]notifier.Missed) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	before = f.Stats().Checks
+	notifier.LookForMissed(f.Hub, subs, from, here.Point)
+	if checks := f.Stats().Checks - before; checks > 10_000 || checks == 0 {
+		t.Errorf("%d checks in one go, when the answers are known", checks)
 	}
 }
 
-// come has a client resume at the beginning and returns how much it has missed.
-func (f *feeding) come(c *client) (count int) {
-	f.t.Helper()
+// Two transactions overlap, one instance has read them one after the other, and
+// another together. Of what a client of the first has to get apart from others at
+// the second, only some is held at a time.
+func TestHub_MissedApartIsHeldInParts(t *testing.T) {
+	t.Parallel()
+	f := newFeeding(t, notifier.HubConfig{})
+	const count = 3000
+	var events []*notifier.Event
+	for n := range 2 * count {
+		events = append(events, &notifier.Event{ID: int64(n + 1), TxID: uint64(100 + n%2), Type: "t"}) //nolint:gosec // small
+	}
+	publishPage(t, f.Hub, notifier.Page{From: ended(t, 100), To: ended(t, 102), Events: events})
+	c := newClient(t, f.Hub, 4)
 	sub, here := f.subscribe(c, true)
-	from := notifier.Cursor{Point: notifier.Point{From: ended(f.t, 100), To: ended(f.t, 100)}}
-	err := f.Missed(f.t.Context(), []*notifier.Subscription{sub}, from, here.Point, func(chunk []notifier.Missed) error {
-		count += len(chunk)
+	after := int64(count)
+	from := notifier.Cursor{Point: notifier.Point{From: ended(t, 100), To: position(t, "100:102:100"), After: after}}
+	var got []int64
+	most, err := notifier.MostApart(t.Context(), f.Hub, []*notifier.Subscription{sub}, from, here.Point, func(chunk []notifier.Missed) error {
+		for _, m := range chunk {
+			got = append(got, m.ID)
+		}
 		return nil
 	})
 	if err != nil {
-		f.t.Fatal(err)
+		t.Fatal(err)
 	}
-	return count
+	var want []int64
+	for id := after + 2; id <= 2*count; id += 2 {
+		want = append(want, id)
+	}
+	for id := int64(1); id <= 2*count; id += 2 {
+		want = append(want, id)
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("%d events, want %d", len(got), len(want))
+	}
+	if most > 1024 {
+		t.Errorf("%d events were held apart", most)
+	}
+}
+
+// Many come back one after the other, to an instance whose memory is full, while
+// events go on: what was read for the first serves the others, too.
+func TestHub_ReadBackOnceForMany(t *testing.T) {
+	t.Parallel()
+	f := newFeeding(t, notifier.HubConfig{RecentBytes: 80_000})
+	f.publish(400)
+	from := notifier.Cursor{Point: notifier.Point{From: ended(t, 260), To: ended(t, 260)}}
+	reads := 0
+	f.log.read = func() { reads++ }
+	for n := range 40 {
+		c := newClient(t, f.Hub, 10)
+		sub, here := f.subscribe(c, true)
+		found := 0
+		err := f.Missed(t.Context(), []*notifier.Subscription{sub}, from, here.Point, func(chunk []notifier.Missed) error {
+			found += len(chunk)
+			return nil
+		})
+		if want := 240 + n; err != nil || found != want {
+			t.Fatalf("%d events are found, want %d: %v", found, want, err)
+		}
+		f.publish(1)
+	}
+	if reads > 1 {
+		t.Errorf("the log was read %d times", reads)
+	}
+	f.publish(1000)
+	if kept := notifier.RecentBytes(f.Hub); kept > 81_000 {
+		t.Errorf("%d bytes are kept", kept)
+	}
 }

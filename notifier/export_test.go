@@ -1,6 +1,9 @@
 package notifier
 
-import "encoding/base64"
+import (
+	"context"
+	"encoding/base64"
+)
 
 // ParseUnsignedCursor is the parser behind the signature.
 func ParseUnsignedCursor(raw []byte) (Cursor, error) { return parseCursor(raw) }
@@ -22,4 +25,20 @@ func RecentBytes(h *Hub) int {
 		}
 	}
 	return bytes
+}
+
+// LookForMissed takes one look from a cursor on, all under one lock.
+func LookForMissed(h *Hub, subs []*Subscription, from Cursor, until Point) {
+	w := &walk{hub: h, life: h.life, at: from.Point, anchor: from.Anchor, wanted: wantedBy(subs), until: &until}
+	_, _, _, _ = w.look()
+}
+
+// MostApart is Missed, and returns how many events were held that are of one client.
+func MostApart(ctx context.Context, h *Hub, subs []*Subscription, from Cursor, until Point, yield func([]Missed) error) (most int, err error) {
+	w := &walk{hub: h, life: h.life, at: from.Point, anchor: from.Anchor, wanted: wantedBy(subs), until: &until}
+	err = w.run(ctx, func(chunk []Missed) error {
+		most = max(most, len(w.apart))
+		return yield(chunk)
+	})
+	return most, err
 }

@@ -57,7 +57,7 @@ func (h *Hub) extendLocked(ctx context.Context, from Position) (bool, error) {
 	}
 	mine := &extension{done: make(chan struct{})}
 	h.extending = mine
-	to, life, room := h.recent.start(), h.life, h.recent.maxBytes/2
+	to, life, room := h.recent.start(), h.life, h.recent.room()
 	from = from.Meet(to)
 	h.mu.Unlock()
 	events, err := h.readAll(ctx, from, to, room)
@@ -210,30 +210,37 @@ func (h *Hub) whole(ctx context.Context, begun Cursor) error {
 }
 
 // judge returns those events of a page that the client is still to get.
-func (w *walk) judge(ctx context.Context, page []*Event) ([]Missed, error) {
-	for pause := firstPolicyRetry; ; {
-		found, open, err := w.sift(page)
-		if err != nil || len(open) == 0 {
-			return found, err
-		}
-		if err := w.ask(ctx, open, &pause); err != nil {
+func (w *walk) judge(ctx context.Context, page []*Event) (all []Missed, err error) {
+	for pause := firstPolicyRetry; len(page) > 0; {
+		found, open, looked, err := w.sift(page)
+		switch {
+		case err != nil:
 			return nil, err
+		case len(open) > 0:
+			if err := w.ask(ctx, open, &pause); err != nil {
+				return nil, err
+			}
+		default:
+			all, page = append(all, found...), page[looked:]
 		}
 	}
+	return all, nil
 }
 
-func (w *walk) sift(page []*Event) (found []Missed, open []openQuestion, err error) {
+// sift looks at the first events of a page, all under one lock.
+func (w *walk) sift(page []*Event) (found []Missed, open []openQuestion, looked int, err error) {
 	h := w.hub
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	switch {
 	case w.life != h.life:
-		return nil, nil, ErrGap
+		return nil, nil, 0, ErrGap
 	case w.wanted.gone():
-		return nil, nil, ErrGone
+		return nil, nil, 0, ErrGone
 	}
 	now := time.Now()
-	for _, e := range page {
+	for w.wanted.tries = 0; looked < len(page) && w.wanted.tries < scanTries; looked++ {
+		e := page[looked]
 		if e.Control != "" || w.until != nil && !w.until.Covers(e) {
 			continue
 		}
@@ -243,5 +250,5 @@ func (w *walk) sift(page []*Event) (found []Missed, open []openQuestion, err err
 		}
 		open = append(open, more...)
 	}
-	return found, open, nil
+	return found, open, looked, nil
 }

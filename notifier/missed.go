@@ -28,9 +28,11 @@ var (
 )
 
 const (
-	// scanEvents bounds the events that are looked at in one go under the lock,
-	// chunkEvents and chunkBytes those that are handed on together.
+	// scanEvents and scanTries bound the events that are looked at in one go under
+	// the lock, and how often by a subscription; chunkEvents and chunkBytes bound
+	// those that are handed on together.
 	scanEvents  = 1024
+	scanTries   = 4096
 	chunkEvents = 256
 	chunkBytes  = 256 << 10
 )
@@ -106,8 +108,8 @@ type walk struct {
 	until  *Point // nil: where the hub is
 	over   bool   // it is there
 	// apart are the next events at a place that is no place of the chain.
-	apart   []*Event
-	apartTo Position
+	apart    []*Event
+	apartEnd Point // behind them
 }
 
 // run yields until the end is reached.
@@ -197,6 +199,7 @@ func (w *walk) lookLocked() (found []Missed, open []openQuestion, state walkStat
 	}
 	now := time.Now()
 	size, looked := 0, 0
+	w.wanted.tries = 0
 	state = w.upcomingLocked(func(m Missed, behind place) bool {
 		var readable bool
 		if readable, open = w.judgeLocked(m.Event, now); len(open) > 0 {
@@ -208,7 +211,7 @@ func (w *walk) lookLocked() (found []Missed, open []openQuestion, state walkStat
 			found = append(found, m)
 			size += len(m.Payload) + len(m.Original)
 		}
-		return len(found) < chunkEvents && size <= chunkBytes && looked < scanEvents
+		return len(found) < chunkEvents && size <= chunkBytes && looked < scanEvents && w.wanted.tries < scanTries
 	})
 	h.stats.CaughtUp += int64(len(found))
 	switch {
@@ -269,7 +272,7 @@ func (w *walk) step(behind place, e *Event) {
 		return
 	}
 	if w.apart = w.apart[1:]; len(w.apart) == 0 {
-		w.at = Point{From: w.apartTo, To: w.apartTo}
+		w.at = w.apartEnd
 	}
 }
 
@@ -308,9 +311,15 @@ func (w *walk) leaveApartLocked() {
 	}
 }
 
-// setApart makes copies of events, in the order of their ids, the next ones.
+// setApart makes copies of events, in the order of their ids, the next ones: as many
+// as are looked at in one go.
 func (w *walk) setApart(events []*Event, to Position) {
 	span := &Span{History: w.hub.history, life: w.life, From: w.at.From, To: to, before: w.cursorLocked().Anchor}
+	w.apartEnd = Point{From: to, To: to}
+	if len(events) > scanEvents {
+		events = events[:scanEvents]
+		w.apartEnd = Point{From: w.at.From, To: to, After: events[scanEvents-1].ID}
+	}
 	copies := make([]Event, len(events))
 	w.apart = make([]*Event, len(events))
 	for i, e := range events {
@@ -318,5 +327,4 @@ func (w *walk) setApart(events []*Event, to Position) {
 		w.apart[i] = &copies[i]
 	}
 	span.place(w.apart, nil)
-	w.apartTo = to
 }

@@ -152,7 +152,7 @@ func (h *Hub) passLocked(e *Event, from Position) {
 		h.latest = e.anchor
 	}
 	if e.Control == "" && !h.recent.add(e) {
-		h.tooFar = &from
+		h.tooFar = new(from)
 	}
 }
 

@@ -15,6 +15,9 @@ type recent struct {
 	maxBytes int
 	bytes    int
 	chain    []*link
+	// extra is how much more there may be for a while, as something was read back
+	// for some: until as much has come, which lapse tells, others find it here.
+	extra, lapse int
 	// skipped is where the batch begins that was published last, if it was more
 	// than is kept: then the chain begins behind it. nil: it was not.
 	skipped *Position
@@ -57,7 +60,7 @@ func (e *entryFrames) frame(encoder Encoder, more []Missed) []byte {
 
 // begin starts the chain anew at a position.
 func (r *recent) begin(at Position) {
-	r.bytes, r.skipped = 0, nil
+	r.bytes, r.extra, r.lapse, r.skipped = 0, 0, 0, nil
 	r.chain = []*link{{from: at, to: at}}
 }
 
@@ -87,13 +90,17 @@ func (r *recent) add(e *Event) bool {
 	added := &entryFrames{Event: e}
 	last := r.chain[len(r.chain)-1]
 	last.entries = append(last.entries, added)
-	r.bytes += added.size()
-	for r.bytes > r.maxBytes && len(r.chain) > 1 {
+	size := added.size()
+	r.bytes += size
+	if r.lapse -= size; r.lapse < 0 {
+		r.extra, r.lapse = 0, 0
+	}
+	for r.bytes > r.maxBytes+r.extra && len(r.chain) > 1 {
 		r.drop()
 	}
-	if r.bytes > r.maxBytes {
+	if r.bytes > r.maxBytes+r.extra {
 		r.begin(last.to)
-		r.skipped = &last.from
+		r.skipped = new(last.from) // a copy: the link must go
 	}
 	return r.skipped == nil
 }
@@ -166,7 +173,7 @@ func byID(a, b *Event) int { return cmp.Compare(a.ID, b.ID) }
 // of their ids, before it.
 func (r *recent) prepend(of Span, from Position, events []*Event) {
 	var earlier []*link
-	end := r.start()
+	end, before := r.start(), r.bytes
 	for _, part := range cut(from, end, events) {
 		span := &Span{History: of.History, life: of.life, From: part.from, To: part.to}
 		l := &link{from: part.from, to: part.to, entries: make([]*entryFrames, len(part.events))}
@@ -178,7 +185,12 @@ func (r *recent) prepend(of Span, from Position, events []*Event) {
 		earlier = append(earlier, l)
 	}
 	r.chain = append(earlier, r.chain...)
+	r.lapse += r.bytes - before
+	r.extra += 2 * (r.bytes - before) // this, and what comes until then
 }
+
+// room is how much may be read back.
+func (r *recent) room() int { return (r.maxBytes/2 - r.extra) / 2 }
 
 // part is a piece of a batch.
 type part struct {

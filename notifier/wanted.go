@@ -10,6 +10,8 @@ type wanted struct {
 	whose map[*Subscription]*Subscription
 	// late: what came before a subscription is not its.
 	late bool
+	// tries are how often it was decided about an event by a subscription.
+	tries int
 }
 
 // fewSubscriptions are tried one by one.
@@ -46,6 +48,7 @@ func (w *wanted) each(e *Event, yield func(*Subscription) bool) {
 		if sub.place == 0 || w.late && sub.start != nil && sub.start.Point.Covers(e) {
 			return true
 		}
+		w.tries++
 		return yield(sub)
 	}
 	if w.index == nil {
@@ -100,11 +103,12 @@ func (w *walk) lookAheadLocked(open []openQuestion, now time.Time) []openQuestio
 	}
 	add(open)
 	looked := 0
+	w.wanted.tries = 0
 	w.upcomingLocked(func(m Missed, _ place) bool {
 		_, more := w.judgeLocked(m.Event, now)
 		add(more)
 		looked++
-		return looked < scanEvents
+		return looked < scanEvents && w.wanted.tries < scanTries
 	})
 	return all
 }
