@@ -3,6 +3,7 @@ package httpapi_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"strings"
@@ -236,4 +237,40 @@ func TestResume_InsideALargeBatch(t *testing.T) {
 	again := r.dial("/subscribe_to_events")
 	again.text(`{"access_id":"u","cursor":"` + first[9].Cursor + `"}`)
 	again.expectShape(fmt.Sprintf(`{"verdict":"replayed","replayed":%d,"cursor":"CURSOR"}`, count-10))
+}
+
+// failing is a log that can't be read, and that grows in the moment when it is tried.
+type failing struct{ grow func() }
+
+func (l *failing) Between(context.Context, notifier.Position, notifier.Position, int64, func([]*notifier.Event) error) error {
+	l.grow()
+	return errors.New("out of order")
+}
+
+func (l *failing) Resumable(context.Context, notifier.Cursor) (bool, error) { return true, nil }
+
+// A client whose missed events can't be read gets none that came later, either: it
+// would go on behind them the next time.
+func TestResume_NothingComesInPlaceOfAnAnswer(t *testing.T) {
+	t.Parallel()
+	log := &failing{}
+	st := &store{hub: notifier.NewHub(notifier.HubConfig{Log: log, RecentBytes: 2000}), xid: 100}
+	st.hub.Start(notifier.Beginning{Position: position(st.xid)})
+	s := setup(t, func(c *httpapi.Config) { c.Hub, c.Store = st.hub, st })
+	s.store = st
+	log.grow = func() { s.push(event("u", 2, "2")) }
+	first := s.dial("/subscribe_to_events")
+	first.text(`{"access_id":"u","cursor":""}`)
+	at := first.expectShape(`{"verdict":"resumed","replayed":0,"cursor":"CURSOR"}`)
+	for range 10 { // what memory does not hold any more
+		s.push(event("u", 1, "1"))
+	}
+	for range 100 {
+		c := s.dial("/subscribe_to_events")
+		c.text(`{"access_id":"u","cursor":"` + at + `"}`)
+		if got, err := c.read(); err != nil || got.op != opClose {
+			t.Fatalf("%q, %v", got.payload, err)
+		}
+		_ = c.Close()
+	}
 }

@@ -44,7 +44,7 @@ func (c *conn) receive(message []byte) {
 	case err != nil && c.codec.ends(err):
 		c.End(endingOf(err))
 	}
-	if got.begin != nil {
+	if got.begin != nil && !c.isEnding() { // what is held back goes with it: the client does not know from where
 		got.begin()
 	}
 }

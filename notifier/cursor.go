@@ -132,7 +132,7 @@ func (s *CursorSigner) Parse(text string) (Cursor, error) {
 		return Cursor{}, ErrNoCursor
 	}
 	raw, err := cursorText.DecodeString(text)
-	if err != nil || len(raw) < cursorMAC+1 {
+	if err != nil || len(raw) < cursorMAC+1 || cursorText.EncodeToString(raw) != text { // line breaks are skipped
 		return Cursor{}, ErrNoCursor
 	}
 	raw, mac := raw[:len(raw)-cursorMAC], raw[len(raw)-cursorMAC:]

@@ -42,7 +42,7 @@ func TestCursor_SurvivesItsText(t *testing.T) {
 func TestCursor_MadeUpAndTruncatedAreErrors(t *testing.T) {
 	signer := notifier.NewCursorSigner([]byte("a key"))
 	text := signer.Text(someCursors(t)["in a batch"])
-	bad := []string{"", "x", "!!", text + "A", notifier.NewCursorSigner([]byte("another")).Text(notifier.Cursor{}), strings.Repeat("A", 20<<10)}
+	bad := []string{"", "x", "!!", text + "A", text + "\n", "\r" + text, text[:9] + "\r\n" + text[9:], notifier.NewCursorSigner([]byte("another")).Text(notifier.Cursor{}), strings.Repeat("A", 20<<10)}
 	for n := range text {
 		other := byte('A')
 		if text[n] == 'A' {
