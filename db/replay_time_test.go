@@ -145,7 +145,11 @@ func TestTortureReplayByTime_NewestAmongMany(t *testing.T) {
 	const parts, due = 10, 1000
 	rows := scaled(200_000, 1_000_000)
 	exec(t, conn, `SET notifier.doorbell = off`)
+	others := []*pgx.Conn{dbtest.Connect(t, c.URL), dbtest.Connect(t, c.URL)} // in progress as the last position before what is due is recorded
 	for part := range parts {
+		for _, other := range others {
+			exec(t, other, map[int]string{parts - 2: `BEGIN; SELECT pg_current_xact_id()`, parts - 1: `ROLLBACK`}[part])
+		}
 		exec(t, conn, `INSERT INTO notifier.events (key, type, created_at)
 			SELECT i::text, 't' || i % 10, timestamptz '2026-01-01' + interval '1 second' * i
 			FROM generate_series($1::int, $2::int) AS i`, part*rows/parts+1, (part+1)*rows/parts)
@@ -199,7 +203,9 @@ func (n *planNode) wantLooked(t *testing.T, index string, rows int) {
 	if len(scans) != 1 || !strings.HasPrefix(scans[0].Type, "Index") || scans[0].Index != index {
 		t.Fatalf("the events are found by %+v, want only the index %s", scans, index)
 	}
-	if looked := (scans[0].Rows + scans[0].Removed) * scans[0].Loops; looked == 0 || looked > float64(rows) {
+	// Up to Postgres 17, both are told per loop, rounded: 200 and 19,800 in 3 loops as 67 and 6600.
+	s := scans[0]
+	if looked := (s.Rows + s.Removed) * s.Loops; looked == 0 || looked > float64(rows)+s.Loops {
 		t.Errorf("%v rows are looked at, want no more than %d", looked, rows)
 	}
 }
