@@ -122,8 +122,8 @@ LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    IF starts_with(comment, '{"notifier') AND octet_length(comment) < 1000000 THEN
-        RETURN comment::jsonb;
+    IF starts_with(comment, 'notifier.watch_table {') AND octet_length(comment) < 100000 THEN
+        RETURN substr(comment, 22)::jsonb;
     END IF;
     RETURN NULL;
 EXCEPTION
@@ -214,7 +214,8 @@ $$;
 
 -- The INSERT for what a statement has done. The two tables of an UPDATE have their rows in the same order, so their
 -- numbers pair them, whatever the key is. A row that an update has moved (to another key, dataset, recipient, in or out
--- of the condition) is destroyed for those who saw it and created for those who see it, each told of nothing else.
+-- of the condition) is destroyed for those who saw it and created for those who see it, each told of nothing else. What
+-- is destroyed comes first: its key may be another row's new one.
 -- +goose StatementBegin
 CREATE FUNCTION notifier.watch_query(plan jsonb, operation text, new_rows text, old_rows text) RETURNS text
 LANGUAGE plpgsql IMMUTABLE
@@ -243,9 +244,8 @@ BEGIN
                 CASE operation WHEN 'INSERT' THEN quote_literal('create') ELSE quote_literal('destroy') END));
     END IF;
     RETURN head || format(
-        E'e.action, e.key, e.recipient, e.dataset_id, e.principal, e.payload, e.original\nFROM %s\nJOIN %s\n'
-        '  ON old."notifier: number" OPERATOR(pg_catalog.=) new."notifier: number"\n'
-        ' AND old."notifier: row" OPERATOR(pg_catalog.*<>) new."notifier: row"\n',
+        E'e.action, e.key, e.recipient, e.dataset_id, e.principal, e.payload, e.original\nFROM %s\nFULL JOIN %s\n'
+        '  ON old."notifier: number" OPERATOR(pg_catalog.=) new."notifier: number"\n',
         format(source, numbered, new_rows, 'new'), format(source, numbered, old_rows, 'old'))
         || format(
         E'CROSS JOIN LATERAL %s AS was\nCROSS JOIN LATERAL %s AS now\nCROSS JOIN LATERAL (SELECT '
@@ -253,19 +253,20 @@ BEGIN
         'ROW(now.watched, now.key, now.recipient, now.dataset_id)::pg_catalog.record AS moved) AS m\nCROSS JOIN LATERAL (\n',
         notifier.watch_place(plan, 'old'), notifier.watch_place(plan, 'new'))
         || CASE WHEN wants ? 'destroy' THEN format(
-        E'SELECT ''destroy'' AS action, was.key, was.recipient, was.dataset_id, %s AS principal, %s AS payload, '
+        E'SELECT 0 AS number, ''destroy'' AS action, was.key, was.recipient, was.dataset_id, %s AS principal, %s AS payload, '
         'NULL::pg_catalog.json AS original\nWHERE was.watched AND m.moved\nUNION ALL\n',
         notifier.watch_principal(plan, 'old'), notifier.watch_payload(plan, 'old')) ELSE '' END
         || format(
-        E'SELECT CASE WHEN m.moved THEN ''create'' ELSE ''update'' END AS action, now.key, now.recipient, now.dataset_id, '
+        E'SELECT new."notifier: number" AS number, CASE WHEN m.moved THEN ''create'' ELSE ''update'' END AS action, now.key, now.recipient, now.dataset_id, '
         '%s AS principal, %s AS payload, %s AS original\n'
         'FROM (SELECT) AS one LEFT JOIN LATERAL (SELECT old.*) AS old ON NOT m.moved\n'
-        'WHERE now.watched AND CASE WHEN m.moved THEN %s ELSE %s END\nOFFSET 0) AS e\nWHERE %s',
+        'WHERE now.watched AND CASE WHEN m.moved THEN %s ELSE %s END\nOFFSET 0) AS e\n'
+        'WHERE (old."notifier: row" OPERATOR(pg_catalog.*=) new."notifier: row") IS NOT TRUE AND %s\nORDER BY e.number',
         notifier.watch_principal(plan, 'new'), notifier.watch_payload(plan, 'new'),
         CASE WHEN (plan ->> 'original')::boolean
             THEN format('CASE WHEN m.moved THEN NULL ELSE %s END', notifier.watch_payload(plan, 'old'))
             ELSE 'NULL::pg_catalog.json' END,
-        wants ? 'create',
+        (wants ? 'create')::text,
         CASE WHEN NOT wants ? 'update' THEN 'false' WHEN plan ? 'changes' THEN (
             SELECT format('ROW(%s)::pg_catalog.record OPERATOR(pg_catalog.*<>) ROW(%s)::pg_catalog.record',
                 string_agg(format('new.%I', c.name), ', '), string_agg(format('old.%I', c.name), ', '))
@@ -300,8 +301,8 @@ BEGIN
             WHEN 'DELETE' THEN 'SELECT NULL::json AS now, row_to_json("notifier: r") AS was FROM notifier_old AS "notifier: r"'
             ELSE 'SELECT row_to_json(new.r) AS now, row_to_json(old.r) AS was '
                 'FROM (SELECT row_number() OVER () AS n, "notifier: r" AS r FROM notifier_new AS "notifier: r") AS new '
-                'JOIN (SELECT row_number() OVER () AS n, "notifier: r" AS r FROM notifier_old AS "notifier: r") AS old USING (n) '
-                'WHERE old.r *<> new.r'
+                'FULL JOIN (SELECT row_number() OVER () AS n, "notifier: r" AS r FROM notifier_old AS "notifier: r") AS old USING (n) '
+                'WHERE (old.r *= new.r) IS NOT TRUE'
         END,
         notifier.watch_query(plan, operation, populated || 'now)', populated || 'was)'),
         same)
@@ -394,7 +395,7 @@ WITH installed AS (
 SELECT
     i.id::regclass AS watched,
     i.options ->> 'event_type' AS event_type,
-    i.options - 'notifier' - 'event_type' AS options,
+    i.options - 'event_type' AS options,
     missing.tables = '{}' AS complete,
     missing.tables AS missing,
     i.function::regprocedure AS function
@@ -608,10 +609,10 @@ DECLARE
     statements text[];
     one record;
 BEGIN
-    RETURN NEXT format(E'CREATE OR REPLACE FUNCTION %s() RETURNS trigger\nLANGUAGE plpgsql\nSECURITY DEFINER\n%sAS %s',
+    RETURN NEXT format(E'CREATE OR REPLACE FUNCTION %s() RETURNS trigger\nLANGUAGE plpgsql\nSECURITY DEFINER\nSET jit = off\n%sAS %s',
         function, CASE WHEN options ? 'expressive' THEN E'SET search_path = pg_catalog, pg_temp\n' ELSE '' END,
         notifier.watch_quote(body));
-    RETURN NEXT format('COMMENT ON FUNCTION %s() IS %L', function, (options - 'expressive')::text);
+    RETURN NEXT format('COMMENT ON FUNCTION %s() IS %L', function, 'notifier.watch_table ' || (options - 'expressive')::text);
     RETURN NEXT format('REVOKE ALL ON FUNCTION %s() FROM PUBLIC', function);
     RETURN NEXT 'DO ' || notifier.watch_quote(format(
         E'\nBEGIN\n    EXECUTE (\n        SELECT pg_catalog.format(''ALTER FUNCTION %%s() OWNER TO %%I'', %L, pg_catalog.pg_get_userbyid(relowner))\n'
@@ -692,7 +693,7 @@ BEGIN
         RAISE invalid_parameter_value USING MESSAGE = format('%s has no primary key: say which column is the key', watched);
     END IF;
     options := jsonb_strip_nulls(jsonb_build_object(
-        'notifier', 1, 'event_type', event_type, 'key', key, 'dataset', dataset, 'recipient', recipient,
+        'event_type', event_type, 'key', key, 'dataset', dataset, 'recipient', recipient,
         'columns', columns, 'without', without, 'condition', condition, 'changes', changes, 'payload', payload,
         'original', COALESCE(original, false), 'principal', principal, 'actions', actions, 'public', COALESCE(public, false)));
     plan := notifier.watch_plan(watched, options);
