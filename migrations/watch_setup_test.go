@@ -86,7 +86,7 @@ func (a *application) dropped() []string {
 		WITH gone AS (DELETE FROM notifier.dropped RETURNING *)
 		SELECT concat_ws(' ', action, key, code, message, NULLIF(count, 1))
 		FROM gone
-		ORDER BY id`)
+		ORDER BY count, 1`)
 	list, err := pgx.CollectRows(rows, pgx.RowTo[string])
 	if err != nil {
 		a.t.Fatal(err)
