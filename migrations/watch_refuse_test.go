@@ -26,6 +26,8 @@ func TestWatch_Refuses(t *testing.T) {
 		`'shown', 't', public => true, key => 'id'`:                           "must be an ordinary or partitioned table",
 		`'passing', 't', public => true`:                                      "must be an ordinary or partitioned table",
 		`'pg_class', 't', public => true`:                                     "must be an ordinary or partitioned table",
+		`'notifier.events', 't', public => true`:                              "must be an ordinary or partitioned table",
+		`'notifier.dropped', 't', public => true`:                             "must be an ordinary or partitioned table",
 		`'odd', 't', public => true`:                                          `notifier: row`,
 		`'issues', 't', dataset => 'nothing'`:                                 `column "nothing" does not exist`,
 		`'issues', 't', dataset => 'old.dataset_id'`:                          "dataset is neither a column",
