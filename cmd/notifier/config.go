@@ -19,6 +19,7 @@ type serverConfig struct {
 	logConfig
 	addresses []string
 	admin     string // where operators look; "": nowhere
+	adminURL  string // what other instances call that; "": as it can be told from it
 	tls       tlsConfig
 	folder    string // where a certificate for development is kept
 	db        db.Config
@@ -31,8 +32,10 @@ type serverConfig struct {
 
 func (c *serverConfig) define(s *settings, address string) {
 	define(s, "addr", "list", address, "where to listen: host:port, or tls://host:port; several with commas", &c.addresses, parseAddresses)
-	define(s, "admin-addr", "host:port", "", "where /metrics and /debug/pprof are, in plain HTTP and for whoever can reach it: "+
+	define(s, "admin-addr", "host:port", "", "where /metrics, /admin and /debug/pprof are, in plain HTTP and for whoever can reach it: "+
 		"best a loopback address, such as 127.0.0.1:9090; empty: nowhere", &c.admin, parseAdminAddress)
+	define(s, "admin-url", "url", "", "what the other instances call --admin-addr, such as http://10.0.0.5:9090; "+
+		"empty: as it is, or this machine's first address if it is every one", &c.adminURL, parseAdminURL)
 	defineSwitch(s, "plain-passwords", "take passwords over plain HTTP also from other hosts, where anybody on the way can read them",
 		&c.http.PlainPasswords)
 	c.tls.define(s)
