@@ -40,6 +40,7 @@ func (s *Server) adminRoutes(r chi.Router) {
 	r.Use(s.oneByOne)
 	readable(r, "/clients", s.adminPage(s.reportClients))
 	readable(r, "/stats", s.adminPage(s.reportStats))
+	readable(r, "/doctor", s.adminPage(s.reportFindings))
 }
 
 // oneByOne lets only some be answered at once.
@@ -197,4 +198,15 @@ func (s *Server) statsReport() instances.StatsOf {
 		report.Latency = latencies()
 	}
 	return report
+}
+
+// reportFindings examines what this instance works with.
+func (s *Server) reportFindings(r *http.Request) (any, error) {
+	found := []notifier.Finding{}
+	if examine := s.config.Operation.Doctor; examine != nil {
+		found = examine(r.Context())
+	}
+	return struct {
+		Findings []notifier.Finding `json:"findings"`
+	}{found}, nil
 }

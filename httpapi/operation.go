@@ -18,4 +18,6 @@ type Operation struct {
 	EventsRead func() int64
 	// Latencies returns those of the last seconds; nil: nothing was measured.
 	Latencies func() *instances.Latencies
+	// Doctor examines what this instance works with.
+	Doctor func(ctx context.Context) []notifier.Finding
 }

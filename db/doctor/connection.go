@@ -98,6 +98,7 @@ func transactionPooler(ctx context.Context, url string) (bool, error) {
 func pooler(ctx context.Context, e *examination) (f notifier.Finding, err error) {
 	listens := !e.PollOnly
 	between, err := transactionPooler(ctx, e.ListenURL)
+	e.sessionless = between
 	switch {
 	case err != nil:
 		return f, err
@@ -181,6 +182,9 @@ func privateName() string { return "notifier_doctor_" + strings.ToLower(rand.Tex
 func listen(ctx context.Context, e *examination) (f notifier.Finding, err error) {
 	if e.PollOnly {
 		return ok("not used: NOTIFIER_LISTEN=off"), nil
+	}
+	if e.sessionless {
+		return ok("not tried: see the pooler"), nil
 	}
 	usage, err := e.queueUsage(ctx)
 	if err != nil {

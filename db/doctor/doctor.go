@@ -70,6 +70,8 @@ type examination struct {
 	conn   *pgx.Conn // to the server itself, as far as that is known
 	pooled *pgx.Conn // by URL, if that is another one; else the same
 	found  []notifier.Finding
+	// sessionless: ListenURL leads to another session with each transaction.
+	sessionless bool
 	// stopped: there is nothing to look at for the rest.
 	stopped bool
 }

@@ -280,3 +280,23 @@ func TestChecks_Names(t *testing.T) {
 		names = append(names, c.name)
 	}
 }
+
+func TestExamine_Pooler(t *testing.T) {
+	t.Parallel()
+	p := newPatient(t)
+	direct := p.url
+	for _, sessions := range []int{1, 5} { // one: the second connection is in the first one's session
+		p.url = dbtest.Pooler(t, direct, sessions) + "&default_query_exec_mode=exec"
+		p.finds("pooler", notifier.Failure, "LISTEN does not get through")
+		for name, adjust := range map[string]func(*Config){
+			"a direct way for LISTEN": func(c *Config) { c.ListenURL = direct },
+			"LISTEN off":              func(c *Config) { c.PollOnly = true },
+		} {
+			if wrong := p.examine(adjust); len(wrong) > 0 {
+				t.Errorf("%s: %+v", name, wrong)
+			}
+		}
+	}
+	p.url = strings.TrimSuffix(p.url, "&default_query_exec_mode=exec")
+	p.finds("pooler", notifier.Failure, "loses prepared statements", func(c *Config) { c.ListenURL = direct })
+}
