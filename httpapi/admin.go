@@ -41,6 +41,7 @@ func (s *Server) adminRoutes(r chi.Router) {
 	readable(r, "/clients", s.adminPage(s.reportClients))
 	readable(r, "/stats", s.adminPage(s.reportStats))
 	readable(r, "/doctor", s.adminPage(s.reportFindings))
+	readable(r, "/explain", s.adminPage(s.reportExplanation))
 }
 
 // oneByOne lets only some be answered at once.
@@ -101,7 +102,7 @@ func everybody(r *http.Request) (bool, error) {
 
 // gather returns what this instance tells, and, if they are asked for, what all
 // others do, the oldest first.
-func gather[T any](s *Server, r *http.Request, here T, head func(*T) *instances.Head) (any, error) {
+func gather[T any](s *Server, r *http.Request, here T, head func(*T) *instances.Head) (report instances.Report[T], err error) {
 	self := s.config.Operation.Self
 	self.SeenAt = time.Now()
 	*head(&here) = instances.HeadOf(self)
@@ -109,12 +110,12 @@ func gather[T any](s *Server, r *http.Request, here T, head func(*T) *instances.
 	all := []T{here}
 	everybody, err := everybody(r)
 	if err != nil {
-		return nil, err
+		return report, err
 	}
 	if everybody {
 		others, err := s.otherInstances(r.Context())
 		if err != nil {
-			return nil, err
+			return report, err
 		}
 		all = append(all, instances.Ask(r.Context(), s.asker, others, r.URL.Path, r.URL.Query(), head)...)
 	}

@@ -25,19 +25,23 @@ func (s *Server) clients(user string, limit int) (total int, list []instances.Cl
 		known := s.config.Hub.Describe(subscribers)
 		for j, p := range known {
 			c := &clients[j]
-			c.User = cmp.Or(p.User, c.User)
-			if user != "" && c.User != user && !acting[subscribers[j]] {
-				continue
+			tell(c, p)
+			if user == "" || c.User == user || acting[subscribers[j]] {
+				list = append(list, *c)
 			}
-			c.Subscriptions, c.State = p.Subscriptions, instances.Live
-			if p.Behind {
-				c.State, c.LagMS = instances.Behind, p.Lag.Milliseconds()
-			}
-			list = append(list, *c)
 		}
 	}
 	slices.SortFunc(list, urgency)
 	return len(list), list[:min(limit, len(list))]
+}
+
+// tell adds what the hub knows of a client.
+func tell(c *instances.Client, p notifier.Presence) {
+	c.User = cmp.Or(p.User, c.User)
+	c.Subscriptions, c.State = p.Held, instances.Live
+	if p.Behind {
+		c.State, c.LagMS = instances.Behind, p.Lag.Milliseconds()
+	}
 }
 
 // urgency orders clients by how much an operator may want to know of them.

@@ -18,6 +18,8 @@ type Operation struct {
 	EventsRead func() int64
 	// Latencies returns those of the last seconds; nil: nothing was measured.
 	Latencies func() *instances.Latencies
+	// Trace tells what has become of an event, and what a user may see of it.
+	Trace func(ctx context.Context, user string, id int64) (notifier.Trace, error)
 	// Doctor examines what this instance works with.
 	Doctor func(ctx context.Context) []notifier.Finding
 }

@@ -4,8 +4,8 @@ import "time"
 
 // Presence is what the hub knows of a subscriber, for operators.
 type Presence struct {
-	User          string // "" if it has not said so yet
-	Subscriptions int
+	User string // "" if it has not said so yet
+	Held int    // subscriptions
 	// Behind says that it reads from the log at its own pace, and since how long.
 	Behind bool
 	Lag    time.Duration
@@ -21,16 +21,21 @@ func (h *Hub) Describe(subscribers []*Subscriber) []Presence {
 		if s == nil {
 			continue
 		}
-		p := Presence{User: s.user, Subscriptions: len(s.subscriptions), Behind: s.behind != nil}
-		if p.User == "" && len(s.subscriptions) > 0 {
-			p.User = s.subscriptions[0].viewer.User
-		}
-		if p.Behind {
-			p.Lag = max(0, now.Sub(time.Unix(0, s.fellAt)))
-		}
-		all[i] = p
+		all[i] = s.presence(now)
 	}
 	return all
+}
+
+// presence is to be called under the hub's lock.
+func (s *Subscriber) presence(now time.Time) Presence {
+	p := Presence{User: s.user, Held: len(s.subscriptions), Behind: s.behind != nil}
+	if p.User == "" && len(s.subscriptions) > 0 {
+		p.User = s.subscriptions[0].viewer.User
+	}
+	if p.Behind {
+		p.Lag = max(0, now.Sub(time.Unix(0, s.fellAt)))
+	}
+	return p
 }
 
 // SubscribersOf returns those that act for a user.

@@ -113,6 +113,7 @@ func (s *server) operation(c serverConfig) httpapi.Operation {
 		Instances:  s.database.Instances,
 		EventsRead: func() int64 { return s.database.Stats().EventsRead },
 		Latencies:  s.feeds.Latencies,
+		Trace:      s.database.Trace,
 		Doctor:     c.examine,
 	}
 }
