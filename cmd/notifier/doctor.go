@@ -63,10 +63,8 @@ func (a *app) doctorCommand() *cobra.Command {
 func (a *app) doctor(ctx context.Context, c serverConfig, asJSON bool) error {
 	found := c.examine(ctx)
 	if asJSON {
-		encoder := json.NewEncoder(a.out)
-		encoder.SetIndent("", "  ")
-		if err := encoder.Encode(examined{found}); err != nil {
-			return fmt.Errorf("print findings: %w", err)
+		if err := printJSON(a.out, examined{found}); err != nil {
+			return err
 		}
 	} else {
 		printFindings(a.out, found)
@@ -79,6 +77,16 @@ func (a *app) doctor(ctx context.Context, c serverConfig, asJSON bool) error {
 	}
 	if failures > 0 {
 		return fmt.Errorf("doctor has found %d failures", failures)
+	}
+	return nil
+}
+
+// printJSON prints for programs, and for people.
+func printJSON(w io.Writer, value any) error {
+	encoder := json.NewEncoder(w)
+	encoder.SetIndent("", "  ")
+	if err := encoder.Encode(value); err != nil {
+		return fmt.Errorf("print: %w", err)
 	}
 	return nil
 }

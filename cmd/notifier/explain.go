@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -61,9 +60,7 @@ func (a *app) explain(ctx context.Context, c explainConfig) error {
 		printExplanation(a.out, &e)
 		return nil
 	}
-	encoder := json.NewEncoder(a.out)
-	encoder.SetIndent("", "  ")
-	return encoder.Encode(e)
+	return printJSON(a.out, e)
 }
 
 // printExplanation quotes all that others have written: it may hold what moves a

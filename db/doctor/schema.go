@@ -22,6 +22,7 @@ var schemaChecks = []check{
 	{"retention", retention},
 	{"vacuum", vacuum},
 	{"dropped events", dropped},
+	{"watched tables", watched},
 }
 
 // expected is the schema that this version of notifier makes, in the words of
@@ -96,9 +97,7 @@ FROM (
 ORDER BY line COLLATE "C"`
 
 func schemaVersion(ctx context.Context, e *examination) (f notifier.Finding, err error) {
-	var there bool
-	err = e.row(ctx, `-- name: doctor_schema_there
-		SELECT to_regclass('notifier.goose_db_version') IS NOT NULL`, nil, &there)
+	there, err := e.there(ctx, "notifier.goose_db_version")
 	if err != nil {
 		return f, err
 	}

@@ -142,24 +142,54 @@ func vacuum(ctx context.Context, e *examination) (f notifier.Finding, err error)
 	return ok("%s", found), nil
 }
 
-// dropped looks for events that triggers of watched tables had to give up.
+// dropped looks for changes of watched tables that made no event. What retention has
+// removed of them is counted on in rows without a time.
 func dropped(ctx context.Context, e *examination) (f notifier.Finding, err error) {
-	var there bool
-	err = e.row(ctx, `-- name: doctor_dropped_there
-		SELECT to_regclass('notifier.dropped') IS NOT NULL`, nil, &there)
+	there, err := e.there(ctx, "notifier.dropped")
 	if err != nil || !there {
 		return ok("none"), err
 	}
 	var count int64
 	err = e.row(ctx, `-- name: doctor_dropped
-		SELECT count(*)
-		FROM notifier.dropped`, nil, &count)
+		SELECT coalesce(sum(count), 0)::bigint
+		FROM notifier.dropped
+		WHERE dropped_at > '-infinity'`, nil, &count)
 	switch {
 	case err != nil:
 		return f, err
 	case count > 0:
-		return warning(fmt.Sprintf("notifier.dropped has %d rows: changes of watched tables that made no event", count),
-			"see there which expression failed and why; mend it by another watch_table, and delete the rows"), nil
+		return warning(fmt.Sprintf("%d changes of watched tables made no event", count),
+			"notifier.dropped says which and why; mend the expression by another watch_table; the rows go with the retention"), nil
 	}
 	return ok("none"), nil
+}
+
+// watched looks whether the triggers of watched tables are there and enabled.
+func watched(ctx context.Context, e *examination) (f notifier.Finding, err error) {
+	there, err := e.there(ctx, "notifier.watched")
+	if err != nil || !there {
+		return ok("none"), err
+	}
+	incomplete, err := e.texts(ctx, `-- name: doctor_watched
+		SELECT format('%s (%s)', watched, array_to_string(missing, ', '))
+		FROM notifier.watched
+		WHERE NOT complete
+		ORDER BY 1`)
+	if refused, is := errors.AsType[*pgconn.PgError](err); is && refused.Code == "42501" {
+		return ok("not looked at: %s", refused.Message), nil
+	}
+	if err != nil {
+		return f, err
+	}
+	if len(incomplete) > 0 {
+		return warning("triggers are missing or disabled, of "+some(incomplete), "call watch_table again, with the same options"), nil
+	}
+	return ok("all have their triggers"), nil
+}
+
+// there reports whether there is a table or view of that name.
+func (e *examination) there(ctx context.Context, name string) (there bool, err error) {
+	err = e.row(ctx, `-- name: doctor_there
+		SELECT to_regclass($1) IS NOT NULL`, []any{name}, &there)
+	return there, err
 }
