@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"example.com/notifier/httpapi/auth"
+	"example.com/notifier/httpapi/instances"
 	"example.com/notifier/notifier"
 	"github.com/go-chi/chi/v5"
 )
@@ -30,6 +31,8 @@ type Server struct {
 	commands    rate          // of one connection
 	delayed     atomic.Uint64 // commands
 	busy        crowdedness
+	asker       *instances.Asker
+	answering   chan struct{} // has room for the questions of operators that may be answered at once
 	// life is that of what is asked of the store for connections; giveUp ends
 	// it, when a server that stops has no time left.
 	life   context.Context
@@ -58,6 +61,8 @@ func New(c Config) (*Server, error) {
 		began:       time.Now(),
 		refusals:    refused,
 		commands:    commandRate(complete),
+		asker:       instances.NewAsker(),
+		answering:   make(chan struct{}, maxAdmin),
 	}
 	s.busy.most = int64(complete.MaxRequests)
 	s.life, s.giveUp = context.WithCancel(context.Background())
@@ -94,9 +99,10 @@ func (s *Server) routes(g *guard) http.Handler {
 	r.Route("/api/v3", s.drpRoutes)
 
 	text := r.With(acceptsText)
-	text.With(s.requires(auth.Publisher), sendsJSON).Post("/push_events", s.pushEvents)
-	text.With(s.requires(auth.Admin), sendsJSON).Post("/drop_user", s.dropUser)
-	readable(text.With(s.requires(auth.Admin)), "/clients", s.listClients)
+	text.With(s.requires(auth.Publisher, refuse), sendsJSON).Post("/push_events", s.pushEvents)
+	text.With(s.requires(auth.Admin, refuse), sendsJSON).Post("/drop_user", s.dropUser)
+	readable(text.With(s.requires(auth.Admin, refuse)), "/clients", s.listClients)
+	r.With(s.requires(auth.Admin, refuseJSON)).Route("/admin", s.adminRoutes)
 	return root
 }
 

@@ -19,6 +19,7 @@ type serverConfig struct {
 	logConfig
 	addresses []string
 	admin     string // where operators look; "": nowhere
+	adminURL  string // what other instances call that; "": as it can be told from it
 	tls       tlsConfig
 	folder    string // where a certificate for development is kept
 	db        db.Config
@@ -31,8 +32,10 @@ type serverConfig struct {
 
 func (c *serverConfig) define(s *settings, address string) {
 	define(s, "addr", "list", address, "where to listen: host:port, or tls://host:port; several with commas", &c.addresses, parseAddresses)
-	define(s, "admin-addr", "host:port", "", "where /metrics and /debug/pprof are, in plain HTTP and for whoever can reach it: "+
+	define(s, "admin-addr", "host:port", "", "where /metrics, /admin and /debug/pprof are, in plain HTTP and for whoever can reach it: "+
 		"best a loopback address, such as 127.0.0.1:9090; empty: nowhere", &c.admin, parseAdminAddress)
+	define(s, "admin-url", "url", "", "what the other instances call --admin-addr, such as http://10.0.0.5:9090; "+
+		"empty: as it is, or this machine's first address if it is every one", &c.adminURL, parseAdminURL)
 	defineSwitch(s, "plain-passwords", "take passwords over plain HTTP also from other hosts, where anybody on the way can read them",
 		&c.http.PlainPasswords)
 	c.tls.define(s)
@@ -76,14 +79,13 @@ func (c *serverConfig) defineLimits(s *settings) {
 	define(s, "max-list", "number", "100000", "most events in a push", &h.MaxList, parseCount)
 	define(s, "max-pushing", "size", "64MiB", "all bodies of pushes that are being taken at once", &h.MaxPushing, parseSize[int64])
 	define(s, "max-message", "size", "64KiB", "largest message of a client on a WebSocket", &h.MaxMessage, parseSize[int64])
-	define(s, "max-connections", "number", "50000", "WebSockets open at once", &h.MaxConnections, parseCount)
+	c.defineSockets(s)
 	define(s, "max-connections-per-user", "number", "1000", "those of one user; none: no limit", &h.MaxConnectionsPerUser, parseLimit)
 	define(s, "max-connections-per-address", "number", "none", "those from one address, or one /64 of IPv6; none: no limit",
 		&h.MaxConnectionsPerAddress, parseLimit)
 	define(s, "max-connects", "number", "2000", "WebSockets begun in a second, five times as many at once; none: no limit", &h.MaxConnects, parseLimit)
 	define(s, "max-commands", "number", "100", "messages taken of one WebSocket in a second, and --max-subscriptions at once; others wait; none: no limit",
 		&h.MaxCommands, parseLimit)
-	define(s, "max-requests", "number", "10000", "requests served at once, and connections that are no WebSockets", &h.MaxRequests, parseCount)
 	define(s, "max-subscriptions", "number", "10000", "what one WebSocket is subscribed to; each value of a list counts, and each 64 bytes",
 		&h.MaxSubscriptions, parseCount)
 	define(s, "recent-bytes", "size", "64MiB", "newest events kept in memory for clients that have missed a few", &c.recentBytes, parseSize[int])
@@ -91,6 +93,12 @@ func (c *serverConfig) defineLimits(s *settings) {
 	define(s, "outbox-events", "number", "4096", "events that may wait for one client", &h.Outbox.Events, parseCount)
 	define(s, "outbox-bytes", "size", "8MiB", "their bytes", &h.Outbox.Bytes, parseSize[int])
 	define(s, "send-buffer", "size", "128KiB", "send buffer of a socket in the kernel", &h.SendBuffer, parseSize[int])
+}
+
+// defineSockets is what the number of sockets depends on.
+func (c *serverConfig) defineSockets(s *settings) {
+	define(s, "max-connections", "number", "50000", "WebSockets open at once", &c.http.MaxConnections, parseCount)
+	define(s, "max-requests", "number", "10000", "requests served at once, and connections that are no WebSockets", &c.http.MaxRequests, parseCount)
 }
 
 func (c *serverConfig) defineTimes(s *settings) {

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
 	"text/tabwriter"
 	"time"
 
+	"example.com/notifier/db"
 	"example.com/notifier/migrations"
 	"github.com/spf13/cobra"
 )
@@ -41,6 +43,11 @@ func (c *databaseConfig) problems() []error {
 		return []error{named("database-url", "is needed")}
 	}
 	return nil
+}
+
+// apply says how a server reaches the database.
+func (c *databaseConfig) apply(to *db.Config) {
+	to.URL, to.ListenURL = cmp.Or(c.url, c.listenURL), c.listenURL
 }
 
 // direct returns the URL that reaches the server itself: session locks do not

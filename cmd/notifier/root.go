@@ -24,7 +24,7 @@ func (a *app) commands() (root *cobra.Command, started *bool) {
 	}
 	root.SetOut(a.out)
 	root.SetErr(a.err)
-	root.AddCommand(a.serveCommand(), a.devCommand(), a.migrateCommand(), a.userCommand(), a.tokenCommand(), a.pushCommand(), a.watchCommand(), a.triggerCommand(), a.versionCommand())
+	root.AddCommand(a.serveCommand(), a.devCommand(), a.migrateCommand(), a.userCommand(), a.tokenCommand(), a.pushCommand(), a.watchCommand(), a.triggerCommand(), a.doctorCommand(), a.explainCommand(), a.versionCommand())
 	return root, started
 }
 

@@ -49,10 +49,7 @@ func (a *app) serveCommand() *cobra.Command {
 
 // serve runs a server on a database that somebody else runs.
 func serve(ctx context.Context, c serveConfig, logger *slog.Logger) error {
-	c.db.URL, c.db.ListenURL = c.url, c.listenURL
-	if c.db.URL == "" {
-		c.db.URL = c.direct()
-	}
+	c.databaseConfig.apply(&c.db)
 	if c.migrate {
 		if err := migrations.Up(ctx, c.direct(), logger); err != nil {
 			return err

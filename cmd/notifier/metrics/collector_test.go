@@ -36,7 +36,7 @@ func (instance) Stats() db.Stats { return db.Stats{EventsRead: 7} }
 func TestMetrics_WithoutTheDatabase(t *testing.T) {
 	t.Parallel()
 	m := New(Config{
-		Version: "v1", Hub: notifier.NewHub(notifier.HubConfig{}), Database: instance{}, Server: server{},
+		Version: "v1", Hub: Time(notifier.NewHub(notifier.HubConfig{})), Database: instance{}, Server: server{},
 		Logger: slog.New(slog.DiscardHandler),
 	})
 	w := httptest.NewRecorder()
