@@ -44,10 +44,13 @@ func (a *app) devCommand() *cobra.Command {
 		Short: "Try notifier: a server with a Postgres of its own and a demo table",
 		Long: "dev runs everything needed to try notifier: a private Postgres whose data are kept, the schema, a demo table\n" +
 			"with a trigger, and a server on loopback that lets everybody in.",
+		Example: "  notifier dev\n" +
+			"  notifier dev --addr 127.0.0.1:8080,tls://127.0.0.1:8443 --tls-self-signed",
 		Args: cobra.NoArgs,
 	}
 	var c devConfig
 	s := newSettings(command)
+	s.section("Postgres")
 	define(s, "data", "folder", defaultData(a.getenv, os.Geteuid()), "where Postgres keeps its data", &c.data, func(text string) (string, error) {
 		if text == "" {
 			return "", errEmpty
