@@ -29,9 +29,12 @@ type serverConfig struct {
 	recentBytes  int
 }
 
-func (c *serverConfig) define(s *settings, address string) {
+// serverDefaults is where serve and dev differ.
+type serverDefaults struct{ address, sysadmTypes string }
+
+func (c *serverConfig) define(s *settings, d serverDefaults) {
 	s.section("Addresses")
-	define(s, "addr", "list", address, "where to listen: host:port, or tls://host:port; several with commas", &c.addresses, parseAddresses)
+	define(s, "addr", "list", d.address, "where to listen: host:port, or tls://host:port; several with commas", &c.addresses, parseAddresses)
 	define(s, "admin-addr", "host:port", "", "where /metrics and /debug/pprof are, in plain HTTP and for whoever can reach it: "+
 		"best a loopback address, such as 127.0.0.1:9090; empty: nowhere", &c.admin, parseAdminAddress)
 	define(s, "trusted-proxies", "list", "", "addresses and networks of proxies that are believed when they say where a client is (X-Forwarded-For, PROXY protocol)",
@@ -40,7 +43,7 @@ func (c *serverConfig) define(s *settings, address string) {
 	c.defineAccess(s)
 	c.logConfig.define(s)
 	c.defineReading(s)
-	c.defineSysadm(s)
+	c.defineSysadm(s, d.sysadmTypes)
 	c.defineLimits(s)
 	c.defineTimes(s)
 }
@@ -57,9 +60,9 @@ func (c *serverConfig) defineAccess(s *settings) {
 		&c.accessMaxAge, parseDuration)
 }
 
-func (c *serverConfig) defineSysadm(s *settings) {
+func (c *serverConfig) defineSysadm(s *settings, types string) {
 	s.section("sysadm")
-	define(s, "sysadm-types", "list", "", "types of events for sysadm's clients besides dispatcher, life-preserver and system-state; *: any",
+	define(s, "sysadm-types", "list", types, "types of events for sysadm's clients besides dispatcher, life-preserver and system-state; *: any",
 		&c.http.SysadmTypes, parseList)
 	define(s, "sysadm-latest", "list", "life-preserver,system-state", "types whose newest event sysadm's clients get when they subscribe, or none",
 		&c.http.SysadmLatest, parseLatest)

@@ -23,6 +23,9 @@ import (
 const asCommand = "NOTIFIER_TEST_AS_COMMAND"
 
 func TestMain(m *testing.M) {
+	if filepath.Base(os.Args[0]) == "npx" {
+		os.Exit(wscat(os.Args[1:]))
+	}
 	if os.Getenv(asCommand) != "" {
 		main()
 		return

@@ -38,7 +38,7 @@ func (a *app) serveCommand() *cobra.Command {
 	s.section("Tokens")
 	defineSwitch(s, "anonymous", "let clients without a token do everything", &c.http.Anonymous)
 	c.tokens.define(s)
-	c.serverConfig.define(s, ":8080")
+	c.serverConfig.define(s, serverDefaults{address: ":8080"})
 	s.check = func() []error { return append(c.databaseConfig.problems(), c.serverConfig.problems()...) }
 	command.RunE = func(command *cobra.Command, _ []string) error {
 		if err := s.resolve(a.getenv); err != nil {

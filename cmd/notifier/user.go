@@ -64,11 +64,7 @@ func (a *app) userAdd() *cobra.Command {
 				return err
 			}
 		}
-		names := make([]string, len(roles))
-		for i, role := range roles {
-			names[i] = string(role)
-		}
-		return d.CreateUser(ctx, name, hash, names, operator())
+		return d.CreateUser(ctx, name, hash, roleNames(roles), operator())
 	})
 	s := newSettings(command)
 	s.section("The user")
@@ -82,6 +78,14 @@ func (a *app) userAdd() *cobra.Command {
 		return rest(command, args)
 	}
 	return command
+}
+
+func roleNames(roles []auth.Role) []string {
+	names := make([]string, len(roles))
+	for i, role := range roles {
+		names[i] = string(role)
+	}
+	return names
 }
 
 func (a *app) changePassword(ctx context.Context, d *db.DB, name string) error {
