@@ -180,7 +180,7 @@ AS $$
             '(SELECT pg_catalog.to_json(told.payload) FROM (SELECT (%s) AS payload FROM (SELECT %s.*) AS new) AS told)',
             plan ->> 'payload', source)
         WHEN plan ? 'columns' THEN format(
-            '(SELECT pg_catalog.row_to_json(told) FROM (SELECT %s) AS told)',
+            '(SELECT pg_catalog.row_to_json("notifier: r") FROM (SELECT %s) AS "notifier: r")',
             (SELECT string_agg(format('%s.%I', source, c.name), ', ' ORDER BY c.n)
              FROM jsonb_array_elements_text(plan -> 'columns') WITH ORDINALITY AS c (name, n)))
         ELSE format('pg_catalog.row_to_json(%s."notifier: row")', source)

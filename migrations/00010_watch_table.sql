@@ -79,7 +79,8 @@ BEGIN
     IF c.oid IS NULL THEN
         RAISE undefined_table USING MESSAGE = 'no such table';
     ELSIF c.relkind NOT IN ('r', 'p') OR c.relpersistence = 't'
-        OR c.relnamespace IN ('notifier'::regnamespace, 'pg_catalog'::regnamespace)
+        OR c.relnamespace = 'pg_catalog'::regnamespace
+        OR watched IN ('notifier.events'::regclass, 'notifier.dropped'::regclass, 'notifier.access_changes'::regclass)
     THEN
         RAISE wrong_object_type USING MESSAGE = format('%s can''t be watched: it must be an ordinary or partitioned table', watched);
     ELSIF NOT pg_has_role(c.relowner, 'USAGE') THEN

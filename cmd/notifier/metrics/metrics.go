@@ -33,6 +33,8 @@ type Database interface {
 	Ready() error
 	// QueueUsage asks how full the queue of notifications is, 0 to 1.
 	QueueUsage(ctx context.Context) (float64, error)
+	// Dropped asks how many changes of watched tables have become no event.
+	Dropped(ctx context.Context) (int64, error)
 }
 
 // Metrics is a registry of its own with all that there is.
