@@ -23,6 +23,9 @@ import (
 // new ones.
 const demoTTL = 30 * 24 * time.Hour
 
+// leastSecret is how many bytes a token's signature asks of its secret.
+const leastSecret = 32
+
 // demoUser is somebody whom the demo knows.
 type demoUser struct {
 	Name, Who string
@@ -52,7 +55,11 @@ func keptSecret(path string) (string, error) {
 	case err != nil:
 		return "", fmt.Errorf("read the secret for tokens: %w", err)
 	}
-	return strings.TrimSpace(string(kept)), nil
+	secret := strings.TrimSpace(string(kept))
+	if len(secret) < leastSecret {
+		return "", fmt.Errorf("the secret for tokens in %s has less than %d bytes: delete the file, and there will be a new one", path, leastSecret)
+	}
+	return secret, nil
 }
 
 // writeSecret leaves no half of it behind, whenever the process ends.

@@ -222,6 +222,12 @@ func TestKeptSecret(t *testing.T) {
 	if again, err := keptSecret(path); err != nil || again != first {
 		t.Errorf("%q and then %q, %v", first, again, err)
 	}
+	if err := os.WriteFile(path, []byte("short\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := keptSecret(path); err == nil || !strings.Contains(err.Error(), path) {
+		t.Errorf("a short one: %v", err)
+	}
 	if _, err := keptSecret(filepath.Join(path, "below")); err == nil || errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a place that can't be: %v", err)
 	}
