@@ -126,6 +126,28 @@ END
 $$;
 -- +goose StatementEnd
 
+-- The columns that a trigger is given: Postgres does not compute virtual ones there.
+CREATE FUNCTION notifier.watch_columns(watched regclass) RETURNS text[]
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT array_agg(a.attname::text ORDER BY a.attnum)
+    FROM pg_attribute AS a
+    WHERE a.attrelid = watched
+      AND a.attnum > 0
+      AND NOT a.attisdropped
+      AND a.attgenerated <> 'v'
+$$;
+
+-- A table without rows, to see whether what is written of the table compiles.
+CREATE FUNCTION notifier.watch_nothing(watched regclass) RETURNS text
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT format('(SELECT %s FROM ONLY %s AS t WHERE false)', string_agg(format('t.%I', c.name), ', ' ORDER BY c.n), watched)
+    FROM unnest(notifier.watch_columns(watched)) WITH ORDINALITY AS c (name, n)
+$$;
+
 -- Demands that a term is one expression, no more and no less, and returns its type. It is parsed in two places at once:
 -- what ends one of them too early does not fit the other. CASE takes no set-returning function either.
 -- +goose StatementBegin
@@ -134,21 +156,20 @@ LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
+    nothing CONSTANT text := notifier.watch_nothing(watched);
     type text;
-    sqlstate_ text;
+    state text;
     said text;
 BEGIN
     EXECUTE format(
-        'SELECT pg_typeof((SELECT CASE WHEN true THEN (%1$s) END FROM (SELECT t.* FROM ONLY %2$s AS t WHERE false) AS new)), '
-        '(SELECT (%1$s) FROM (SELECT t.* FROM ONLY %2$s AS t WHERE false) AS new) IS NULL %3$s',
-        term, watched,
-        CASE WHEN before THEN format('FROM (SELECT) AS one LEFT JOIN (SELECT t.* FROM ONLY %s AS t) AS old ON false', watched) ELSE '' END)
+        'SELECT pg_typeof((SELECT CASE WHEN true THEN (%1$s) END FROM %2$s AS new)), (SELECT (%1$s) FROM %2$s AS new) IS NULL %3$s',
+        term, nothing, CASE WHEN before THEN format('FROM (SELECT) AS one LEFT JOIN %s AS old ON false', nothing) ELSE '' END)
     INTO type;
     RETURN type;
 EXCEPTION
     WHEN OTHERS THEN
-        GET STACKED DIAGNOSTICS sqlstate_ = RETURNED_SQLSTATE, said = MESSAGE_TEXT;
-        RAISE EXCEPTION USING ERRCODE = sqlstate_,
+        GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, said = MESSAGE_TEXT;
+        RAISE EXCEPTION USING ERRCODE = state,
             MESSAGE = format('%s is neither a column of %s nor an SQL expression over its columns: %s', argument, watched, said),
             HINT = 'What is not in pg_catalog needs its schema before it.';
 END
@@ -163,9 +184,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     plan jsonb := options || jsonb_build_object('name', watched::text, 'expressive', false);
-    there CONSTANT text[] := ARRAY(
-        SELECT a.attname FROM pg_attribute AS a
-        WHERE a.attrelid = watched AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum);
+    there CONSTANT text[] := notifier.watch_columns(watched);
     parts CONSTANT text[] := ARRAY(SELECT btrim(part) FROM unnest(string_to_array(options ->> 'key', ',')) AS part);
     unknown text;
     argument text;
@@ -195,10 +214,12 @@ BEGIN
             RAISE datatype_mismatch USING MESSAGE = format('condition must be of type boolean, it is of type %s', type);
         END IF;
     END LOOP;
-    IF NOT plan ? 'columns' AND NOT plan ? 'payload' AND (plan ? 'without' OR EXISTS (
-        SELECT FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhparent WHERE c.oid = watched AND c.relkind = 'r'
-    )) THEN
+    IF NOT plan ?| ARRAY['columns', 'payload'] AND (
+        plan ? 'without'
         -- What inherits from a table may have more columns, which were not asked for.
+        OR (SELECT c.relkind = 'r' AND c.relhassubclass FROM pg_class AS c WHERE c.oid = watched)
+        OR EXISTS (SELECT FROM pg_attribute AS a WHERE a.attrelid = watched AND a.attgenerated = 'v' AND NOT a.attisdropped)
+    ) THEN
         plan := plan || jsonb_build_object('columns', ARRAY(
             SELECT c.name FROM unnest(there) WITH ORDINALITY AS c (name, n)
             WHERE NOT COALESCE(options -> 'without', '[]') ? c.name ORDER BY c.n));
@@ -310,7 +331,7 @@ DECLARE
     options jsonb;
     plan jsonb;
     operation text;
-    nothing CONSTANT text := format('(SELECT t.* FROM ONLY %s AS t WHERE false)', watched);
+    nothing CONSTANT text := notifier.watch_nothing(watched);
 BEGIN
     IF COALESCE(event_type, '') = '' THEN
         RAISE invalid_parameter_value USING MESSAGE = 'event_type is needed';
@@ -476,7 +497,7 @@ COMMENT ON FUNCTION notifier.unwatch_table(regclass, text) IS 'Ends the watch of
 REVOKE ALL ON notifier.watched FROM PUBLIC;
 REVOKE ALL ON FUNCTION
     notifier.watch_tree(oid), notifier.watch_owner(regclass), notifier.act_as(text),
-    notifier.watch_type(regclass, text, text, boolean), notifier.watch_plan(regclass, jsonb),
+    notifier.watch_type(regclass, text, text, boolean), notifier.watch_columns(regclass), notifier.watch_nothing(regclass), notifier.watch_plan(regclass, jsonb),
     notifier.watch_function(regclass, text), notifier.watch_quote(text),
     notifier.watch_statements(regclass, jsonb, text),
     notifier.watch_sql(regclass, text, text, text, text, text[], text[], text, text[], text, boolean, text, text[], boolean),
@@ -485,7 +506,7 @@ REVOKE ALL ON FUNCTION
     FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION
     notifier.watch_tree(oid), notifier.watch_owner(regclass), notifier.act_as(text),
-    notifier.watch_type(regclass, text, text, boolean), notifier.watch_plan(regclass, jsonb),
+    notifier.watch_type(regclass, text, text, boolean), notifier.watch_columns(regclass), notifier.watch_nothing(regclass), notifier.watch_plan(regclass, jsonb),
     notifier.watch_function(regclass, text), notifier.watch_quote(text),
     notifier.watch_statements(regclass, jsonb, text),
     notifier.watch_sql(regclass, text, text, text, text, text[], text[], text, text[], text, boolean, text, text[], boolean),
@@ -521,6 +542,8 @@ DROP FUNCTION notifier.watch_quote(text);
 DROP FUNCTION notifier.watch_function(regclass, text);
 DROP FUNCTION notifier.watch_plan(regclass, jsonb);
 DROP FUNCTION notifier.watch_type(regclass, text, text, boolean);
+DROP FUNCTION notifier.watch_nothing(regclass);
+DROP FUNCTION notifier.watch_columns(regclass);
 DROP FUNCTION notifier.act_as(text);
 DROP FUNCTION notifier.watch_owner(regclass);
 DROP VIEW notifier.watched;

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	osexec "os/exec"
+	"path/filepath"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -128,17 +129,16 @@ func TestWatch_SurvivesADump(t *testing.T) {
 	}
 }
 
-// program returns one of PostgreSQL's: on PATH, or beside the tests' PostgreSQL.
+// program returns one of PostgreSQL's: of the version that the tests run on, or any on PATH.
 func program(t *testing.T, name string) string {
 	t.Helper()
+	wanted := name
 	if bin := os.Getenv("NOTIFIER_POSTGRES_BIN"); bin != "" {
-		if path, err := osexec.LookPath(bin + "/" + name); err == nil {
-			return path
-		}
+		wanted = filepath.Join(bin, name)
 	}
-	path, err := osexec.LookPath(name)
+	path, err := osexec.LookPath(wanted)
 	if err != nil {
-		t.Skipf("%s is not installed", name)
+		t.Skipf("%s is not installed", wanted)
 	}
 	return path
 }

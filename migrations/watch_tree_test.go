@@ -106,3 +106,17 @@ func TestWatch_Inheritance(t *testing.T) {
 	a.tells("TRUNCATE ONLY t", `truncate`)
 	a.tells("TRUNCATE c", `truncate`)
 }
+
+// Postgres does not compute a virtual column for a trigger.
+func TestWatch_VirtualColumns(t *testing.T) {
+	t.Parallel()
+	a := newApplication(t)
+	if scalar[int](t, a.admin, "SELECT current_setting('server_version_num')::int") < 180000 {
+		t.Skip("this server has no virtual columns")
+	}
+	exec(t, a.owner, "CREATE TABLE t (id int PRIMARY KEY, twice int GENERATED ALWAYS AS (id * 2) VIRTUAL, v int)")
+	a.watch("t", "'t', public => true")
+	a.tells("INSERT INTO t VALUES (1)", `create 1 {"id":1,"v":null}`)
+	refused(t, a.owner, "42703", "SELECT notifier.watch_table('t', 't', public => true, payload => 'twice')")
+	refused(t, a.owner, "42703", "SELECT notifier.watch_table('t', 't', public => true, columns => '{twice}')")
+}

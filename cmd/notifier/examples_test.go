@@ -27,9 +27,15 @@ var before = map[string]string{
 	"notifier user enable":  "notifier user add alice --no-password; notifier user disable alice",
 }
 
+// exampleTables are those that examples name.
+const exampleTables = `
+	CREATE TABLE public.issues (id bigint PRIMARY KEY, dataset_id text, search text);
+	CREATE SCHEMA app;
+	CREATE TABLE app.members (id bigint PRIMARY KEY, user_id text, role text)`
+
 // TestExamples_Work runs every line that a --help shows as an example, as
 // somebody would who pastes it into a shell. What a machine must bring, the test
-// does: a database, free ports, files of those names.
+// does: a database with tables, free ports, files of those names.
 func TestExamples_Work(t *testing.T) {
 	t.Parallel()
 	_, at := serving(t, dbtest.New(t))
@@ -92,6 +98,9 @@ func newShell(t *testing.T, server string) *shell {
 	copyFile(t, cert, filepath.Join(home, "cert.pem"))
 	copyFile(t, key, filepath.Join(home, "key.pem"))
 	database := dbtest.New(t)
+	if _, err := dbtest.Connect(t, database).Exec(t.Context(), exampleTables); err != nil {
+		t.Fatal(err)
+	}
 	return &shell{
 		env: cleanEnvironment("HOME="+home, "PATH="+filepath.Join(home, "bin")+":"+os.Getenv("PATH"), "NOTIFIER_URL="+server,
 			"NOTIFIER_DATABASE_URL="+database, "NOTIFIER_ADDR=127.0.0.1:0", "NOTIFIER_POSTGRES_PORT=0"),
