@@ -30,37 +30,49 @@ type serverConfig struct {
 	recentBytes  int
 }
 
-func (c *serverConfig) define(s *settings, address string) {
-	define(s, "addr", "list", address, "where to listen: host:port, or tls://host:port; several with commas", &c.addresses, parseAddresses)
+// serverDefaults is where serve and dev differ.
+type serverDefaults struct{ address, sysadmTypes string }
+
+func (c *serverConfig) define(s *settings, d serverDefaults) {
+	s.section("Addresses")
+	define(s, "addr", "list", d.address, "where to listen: host:port, or tls://host:port; several with commas", &c.addresses, parseAddresses)
 	define(s, "admin-addr", "host:port", "", "where /metrics, /admin and /debug/pprof are, in plain HTTP and for whoever can reach it: "+
 		"best a loopback address, such as 127.0.0.1:9090; empty: nowhere", &c.admin, parseAdminAddress)
 	define(s, "admin-url", "url", "", "what the other instances call --admin-addr, such as http://10.0.0.5:9090; "+
 		"empty: as it is, or this machine's first address if it is every one", &c.adminURL, parseAdminURL)
-	defineSwitch(s, "plain-passwords", "take passwords over plain HTTP also from other hosts, where anybody on the way can read them",
-		&c.http.PlainPasswords)
-	c.tls.define(s)
-	define(s, "allowed-origins", "list", "", "web pages of other hosts that may connect in anonymous mode: scheme://host, null, *",
-		&c.http.AllowedOrigins, parseOrigins)
-	define(s, "allowed-hosts", "list", "", "names by which this server may be called in anonymous mode, besides loopback and IP addresses",
-		&c.http.AllowedHosts, parseHosts)
-	define(s, "drain", "duration", "10s", "time over which connections are closed when the server stops", &c.http.Drain, parseDuration)
-	define(s, "access-max-age", "duration", "1m", "how long an answer of the policy functions is used, if nobody says that access has changed",
-		&c.accessMaxAge, parseDuration)
 	define(s, "trusted-proxies", "list", "", "addresses and networks of proxies that are believed when they say where a client is (X-Forwarded-For, PROXY protocol)",
 		&c.http.Proxies, parseProxies)
-	define(s, "sysadm-types", "list", "", "types of events for sysadm's clients besides dispatcher, life-preserver and system-state; *: any",
-		&c.http.SysadmTypes, parseList)
-	define(s, "sysadm-latest", "list", "life-preserver,system-state", "types whose newest event sysadm's clients get when they subscribe, or none",
-		&c.http.SysadmLatest, parseLatest)
-	c.defineLog(s)
+	c.tls.define(s)
+	c.defineAccess(s)
+	c.logConfig.define(s)
 	c.defineReading(s)
+	c.defineSysadm(s, d.sysadmTypes)
 	c.defineLimits(s)
 	c.defineTimes(s)
 }
 
-func (c *serverConfig) defineLog(s *settings) { c.logConfig.define(s) }
+func (c *serverConfig) defineAccess(s *settings) {
+	s.section("Access")
+	defineSwitch(s, "plain-passwords", "take passwords over plain HTTP also from other hosts, where anybody on the way can read them",
+		&c.http.PlainPasswords)
+	define(s, "allowed-origins", "list", "", "web pages of other hosts that may connect in anonymous mode: scheme://host, null, *",
+		&c.http.AllowedOrigins, parseOrigins)
+	define(s, "allowed-hosts", "list", "", "names by which this server may be called in anonymous mode, besides loopback and IP addresses",
+		&c.http.AllowedHosts, parseHosts)
+	define(s, "access-max-age", "duration", "1m", "how long an answer of the policy functions is used, if nobody says that access has changed",
+		&c.accessMaxAge, parseDuration)
+}
+
+func (c *serverConfig) defineSysadm(s *settings, types string) {
+	s.section("sysadm")
+	define(s, "sysadm-types", "list", types, "types of events for sysadm's clients besides dispatcher, life-preserver and system-state; *: any",
+		&c.http.SysadmTypes, parseList)
+	define(s, "sysadm-latest", "list", "life-preserver,system-state", "types whose newest event sysadm's clients get when they subscribe, or none",
+		&c.http.SysadmLatest, parseLatest)
+}
 
 func (c *serverConfig) defineReading(s *settings) {
+	s.section("Log of events")
 	define(s, "retention", "duration", "7d", "how long events are kept at least", &c.db.Retention, parseDuration)
 	define(s, "max-payload", "size", "1MiB", "a larger payload goes out as null", &c.db.MaxPayload, parseSize[int])
 	define(s, "listen", "on|off", "on", "LISTEN for the doorbell; off: poll only, for poolers and serverless databases",
@@ -74,6 +86,7 @@ func (c *serverConfig) defineReading(s *settings) {
 }
 
 func (c *serverConfig) defineLimits(s *settings) {
+	s.section("Limits")
 	h := &c.http
 	define(s, "max-body", "size", "16MiB", "largest body of a push", &h.MaxBody, parseSize[int64])
 	define(s, "max-list", "number", "100000", "most events in a push", &h.MaxList, parseCount)
@@ -102,7 +115,9 @@ func (c *serverConfig) defineSockets(s *settings) {
 }
 
 func (c *serverConfig) defineTimes(s *settings) {
+	s.section("Times")
 	h := &c.http
+	define(s, "drain", "duration", "10s", "time over which connections are closed when the server stops", &h.Drain, parseDuration)
 	define(s, "handshake-timeout", "duration", "10s", "time for a TLS handshake, and for the header of a request", &h.HandshakeTimeout, parseDuration)
 	define(s, "request-timeout", "duration", "1m", "time for a request to arrive, with its body", &h.RequestTimeout, parseDuration)
 	define(s, "first-message", "duration", "10s", "time for a client to say what it wants", &h.FirstMessage, parseDuration)

@@ -43,12 +43,13 @@ func (a *app) doctorCommand() *cobra.Command {
 	var c serveConfig
 	var asJSON bool
 	s := newSettings(command)
+	defineSwitch(s, "json", "print JSON", &asJSON)
 	c.databaseConfig.define(s)
 	c.tokens.define(s)
 	c.tls.define(s)
 	c.defineReading(s)
+	s.section("Limits")
 	c.defineSockets(s)
-	defineSwitch(s, "json", "print JSON", &asJSON)
 	s.check = c.databaseConfig.problems
 	command.RunE = func(command *cobra.Command, _ []string) error {
 		if err := s.resolve(a.getenv); err != nil {

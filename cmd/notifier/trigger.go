@@ -20,13 +20,15 @@ func (a *app) triggerCommand() *cobra.Command {
 			"and changes nothing. Where a value may be a column or an SQL expression, names outside pg_catalog need their schema.",
 		Example: "  notifier trigger issueUpdate --table public.issues --dataset dataset_id --without search > 00042_watch_issues.sql\n" +
 			"  notifier trigger notification --table app.members --recipient user_id --payload \"jsonb_build_object('role', role)\"",
-		Args: cobra.ExactArgs(1),
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: cobra.NoFileCompletions,
 	}
 	var c databaseConfig
 	var w db.Watch
 	s := newSettings(command)
 	c.define(s)
-	define(s, "table", "name", "", "the table, with its schema", &w.Table, parseNeeded)
+	s.section("Watch")
+	define(s, "table", "name", "", "the table, with its schema", &w.Table, parseNotEmpty)
 	define(s, "key", "columns", "", "the object's id: columns with commas, or an expression; if not given, the primary key", &w.Key, parseText)
 	define(s, "dataset", "expression", "", "column or expression: the dataset whose readers are told", &w.Dataset, parseText)
 	define(s, "recipient", "expression", "", "column or expression: the one user who is told", &w.Recipient, parseText)
@@ -38,7 +40,7 @@ func (a *app) triggerCommand() *cobra.Command {
 	define(s, "condition", "expression", "", "which rows are watched", &w.Condition, parseText)
 	define(s, "changes", "list", "", "columns of which an update must change one", &w.Changes, parseList)
 	define(s, "principal", "expression", "", "who caused it", &w.Principal, parseText)
-	define(s, "actions", "list", "create,update,destroy", "what is told; truncate may be added", &w.Actions, parseList)
+	define(s, "actions", "create,update,destroy,truncate", "create,update,destroy", "what is told", &w.Actions, parseList)
 	s.check = c.problems
 	command.RunE = func(command *cobra.Command, args []string) error {
 		if err := s.resolve(a.getenv); err != nil {
@@ -52,13 +54,6 @@ func (a *app) triggerCommand() *cobra.Command {
 		return printMigration(a.out, up, down)
 	}
 	return command
-}
-
-func parseNeeded(text string) (string, error) {
-	if text == "" {
-		return "", errEmpty
-	}
-	return text, nil
 }
 
 var errAnnotation = errors.New("a name or an expression has a line that goose would take for an annotation of its own")

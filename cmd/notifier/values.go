@@ -129,6 +129,25 @@ func parseInterval(text string) (time.Duration, error) {
 	return parseDuration(text)
 }
 
+// maxRate bounds what a rate may ask for, in a second.
+const maxRate = 1000
+
+// parseRate reads how often something happens, 5/s or 2/m, and returns the time
+// from one to the next; 0 for off.
+func parseRate(text string) (time.Duration, error) {
+	if text == "off" {
+		return 0, nil
+	}
+	bad := fmt.Errorf("%q is neither off nor a rate up to %d/s, such as 5/s or 2/m", text, maxRate)
+	count, unit, _ := strings.Cut(text, "/")
+	n, err := strconv.Atoi(count)
+	per, known := map[string]time.Duration{"s": time.Second, "m": time.Minute, "h": time.Hour}[unit]
+	if err != nil || !known || n < 1 || time.Duration(n) > maxRate*per/time.Second {
+		return 0, bad
+	}
+	return per / time.Duration(n), nil
+}
+
 // parseSize reads a number of bytes, or of KiB, MiB or GiB.
 func parseSize[T int | int64](text string) (T, error) {
 	bad := fmt.Errorf("%q is no size above 0, such as 65536, 64KiB or 16MiB", text)
