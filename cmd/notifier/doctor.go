@@ -43,6 +43,7 @@ func (a *app) doctorCommand() *cobra.Command {
 	var c serveConfig
 	var asJSON bool
 	s := newSettings(command)
+	s.section("Report")
 	defineSwitch(s, "json", "print JSON", &asJSON)
 	c.databaseConfig.define(s)
 	c.tokens.define(s)

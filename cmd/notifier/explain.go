@@ -32,6 +32,7 @@ func (a *app) explainCommand() *cobra.Command {
 	}
 	var c explainConfig
 	s := newSettings(command)
+	s.section("Question")
 	define(s, "user", "user", "", "whose events", &c.user, parseNotEmpty)
 	define(s, "event", "id", "", "the event's id, as in notifier.events and in what clients get", &c.event, parseNotEmpty)
 	defineSwitch(s, "json", "print JSON", &c.json)
