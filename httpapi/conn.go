@@ -43,6 +43,7 @@ type conn struct {
 	gaveAtPing    uint32
 	arrivedAtPing int64 // bytes that had reached the client before the last ping
 	beat          int64 // the size of that, and of what else a heartbeat sends
+	passedOver    int32 // heartbeats without a ping, for want of a sign of life
 
 	arrival arrival // of the client's message
 
@@ -161,13 +162,21 @@ func (c *conn) reply(frame []byte) bool {
 
 // ping sends a ping, or ends a connection that has shown no life since the last
 // one. Any byte from the client is a sign of life, and any byte that has reached it
-// beyond that heartbeat: the pong may wait behind megabytes. Only the heartbeat calls
-// it.
+// beyond that heartbeat: the pong may wait behind megabytes. Without any, a client
+// whose kernel answers that it has no room may still be reading what it was given:
+// that is for the write timeout to judge. Only the heartbeat calls it.
 func (c *conn) ping() {
-	if c.pings > 0 && !c.busy.Load() && c.socket.gave.Load() == c.gaveAtPing && c.socket.arrived()-c.arrivedAtPing <= c.beat {
-		c.End(notifier.EndedBySilence)
+	if c.pings > 0 && c.isSilent() {
+		c.passedOver++
+		switch {
+		case !c.socket.isHeldOff():
+			c.End(notifier.EndedBySilence)
+		case time.Duration(c.passedOver)*c.server.config.PingInterval >= c.server.config.WriteTimeout:
+			c.End(notifier.EndedBySlowness)
+		}
 		return
 	}
+	c.passedOver = 0
 	if c.arrival.takesTooLong() {
 		c.End(notifier.EndedByTrickle)
 		return
@@ -179,6 +188,11 @@ func (c *conn) ping() {
 	c.beat = int64(len(frame))
 	c.reply(frame)
 	c.beat += int64(c.markCursor())
+}
+
+// isSilent reports whether there was no sign of life since the last ping.
+func (c *conn) isSilent() bool {
+	return !c.busy.Load() && c.socket.gave.Load() == c.gaveAtPing && c.socket.arrived()-c.arrivedAtPing <= c.beat
 }
 
 // End ends the connection for that reason, unless it is ending already. It

@@ -3,6 +3,7 @@ package httpapi_test
 import (
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -106,5 +107,27 @@ func TestRefusals_AFloodIsNotOneOfWarnings(t *testing.T) {
 	}
 	if warnings != 1 {
 		t.Errorf("%d warnings:\n%s", warnings, log)
+	}
+}
+
+func TestRefusals_OfPasswords(t *testing.T) {
+	t.Parallel()
+	d := newDirectory("alice")
+	d.setAccount("alice", account(t))
+	s := setup(t, guarded(t, d, bySecret()))
+	logIn := func(address string) {
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/api/v3/users/alice/token", nil)
+		r.RemoteAddr = address
+		r.SetBasicAuth("alice", "wrong")
+		s.server.Handler().ServeHTTP(httptest.NewRecorder(), r)
+	}
+	logIn("192.0.2.1:1")
+	for range 100 {
+		logIn(loopback)
+	}
+	got := s.server.Refusals()
+	if got[httpapi.RefusedPlainPassword] != 1 || got[httpapi.RefusedThrottled] == 0 ||
+		got[httpapi.RefusedBadLogin]+got[httpapi.RefusedThrottled] != 100 {
+		t.Errorf("counted %v", got)
 	}
 }

@@ -54,6 +54,10 @@ type socket struct {
 // before a write shows it.
 func (s *socket) arrived() int64 { return s.took.Load() - int64(unacknowledged(s.plain)) }
 
+// isHeldOff reports whether the peer's kernel lives and takes nothing: the client has
+// not read yet what that holds.
+func (s *socket) isHeldOff() bool { return unacknowledged(s.plain) > 0 && answers(s.plain) }
+
 // flush writes, if nobody is writing already.
 func (s *socket) flush() {
 	if !s.outbox.Acquire() {

@@ -132,11 +132,11 @@ type laggard struct {
 }
 
 func newLaggard(ctx context.Context, address string) (*laggard, error) {
-	fd, err := subscribe(ctx, address, "/api/v3/ws", []byte("register message.*.*"))
+	fd, err := subscribe(ctx, address, "/api/v3/ws", []byte("register message.*.*"), slowBuffer)
 	if err != nil {
 		return nil, err
 	}
-	err = errors.Join(unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, slowBuffer), unix.SetNonblock(fd, false))
+	err = unix.SetNonblock(fd, false)
 	return &laggard{fd: fd, buffer: make([]byte, 512), seen: make(map[uint64]bool)}, err
 }
 

@@ -12,6 +12,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -31,9 +32,21 @@ func handshakeAnswer(key string) string {
 }
 
 // subscribe connects to a server and says hello to it. It returns a socket that
-// nobody else looks after, not the runtime's poller either.
-func subscribe(ctx context.Context, address, path string, hello []byte) (fd int, err error) {
+// nobody else looks after, not the runtime's poller either. buffer is the size of
+// its receive buffer, 0 the system's.
+func subscribe(ctx context.Context, address, path string, hello []byte, buffer int) (fd int, err error) {
 	dialer := net.Dialer{Timeout: handshakeTimeout}
+	if buffer > 0 {
+		// Before connecting: made less later, the kernel throws away what it had
+		// promised to take, and what is sent again comes ever more rarely.
+		dialer.Control = func(_, _ string, c syscall.RawConn) error {
+			var failed error
+			err := c.Control(func(fd uintptr) {
+				failed = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, buffer)
+			})
+			return errors.Join(err, failed)
+		}
+	}
 	conn, err := dialer.DialContext(ctx, "tcp4", address)
 	if err != nil {
 		return -1, err

@@ -118,7 +118,7 @@ func (s *swarm) connect(ctx context.Context, address string) error {
 	group.SetLimit(connectAtOnce)
 	for i := range s.clients {
 		group.Go(func() error { // ends with the handshake
-			fd, err := subscribe(ctx, address, s.dialect.path, s.dialect.hello(i))
+			fd, err := subscribe(ctx, address, s.dialect.path, s.dialect.hello(i), 0)
 			if err != nil {
 				return fmt.Errorf("subscribe client %d: %w", i, err)
 			}
