@@ -169,6 +169,8 @@ AS $$
         COALESCE(plan ->> 'condition', 'true'), plan ->> 'key', COALESCE(plan ->> 'recipient', 'NULL'),
         COALESCE(plan ->> 'dataset', 'NULL'), source, CASE WHEN (plan ->> 'expressive')::boolean THEN ' OFFSET 0' ELSE '' END)
 $$;
+COMMENT ON FUNCTION notifier.watch_place(jsonb, text) IS
+    'Writes where a row belongs: whether it is watched, its key, and for whom it is.';
 
 -- What is told of a row. In an expression "old" is what the statement around it calls so.
 CREATE FUNCTION notifier.watch_payload(plan jsonb, source text) RETURNS text
@@ -186,6 +188,7 @@ AS $$
         ELSE format('pg_catalog.row_to_json(%s."notifier: row")', source)
     END
 $$;
+COMMENT ON FUNCTION notifier.watch_payload(jsonb, text) IS 'Writes what is told of a row.';
 
 CREATE FUNCTION notifier.watch_principal(plan jsonb, source text) RETURNS text
 LANGUAGE sql IMMUTABLE
@@ -197,6 +200,7 @@ AS $$
         ELSE 'NULL::pg_catalog.text'
     END
 $$;
+COMMENT ON FUNCTION notifier.watch_principal(jsonb, text) IS 'Writes who caused an event.';
 
 -- The condition that an event has somebody to go to. CASE, because AND and OR promise no order.
 CREATE FUNCTION notifier.watch_addressed(plan jsonb, event text, action text) RETURNS text
@@ -211,6 +215,8 @@ AS $$
             event, plan ->> 'name', plan ->> 'event_type', action)
     END
 $$;
+COMMENT ON FUNCTION notifier.watch_addressed(jsonb, text, text) IS
+    'Writes the condition that an event has somebody to go to.';
 
 -- The INSERT for what a statement has done. The two tables of an UPDATE have their rows in the same order, so their
 -- numbers pair them, whatever the key is. A row that an update has moved (to another key, dataset, recipient, in or out
@@ -275,6 +281,8 @@ BEGIN
 END
 $$;
 -- +goose StatementEnd
+COMMENT ON FUNCTION notifier.watch_query(jsonb, text, text, text) IS
+    'Writes the INSERT for what a statement has done.';
 
 -- A statement's part of the trigger function. An expression may fail for a row: then the whole is tried row by row, and
 -- what fails is noted. A row goes there and back as JSON, because a partition's rows have no type in common. What is not
@@ -314,6 +322,8 @@ BEGIN
 END
 $$;
 -- +goose StatementEnd
+COMMENT ON FUNCTION notifier.watch_step(jsonb, text) IS
+    'Writes what the trigger function does about one kind of statement.';
 
 -- The body of the trigger function. Only where a row moves to another partition can an update have two tables that are
 -- not of the same length (a trigger there has refused it): then nothing is an update.
@@ -359,6 +369,7 @@ BEGIN
 END
 $$;
 -- +goose StatementEnd
+COMMENT ON FUNCTION notifier.watch_body(jsonb) IS 'Writes the body of the trigger function.';
 
 REVOKE ALL ON notifier.dropped FROM PUBLIC;
 REVOKE ALL ON FUNCTION

@@ -14,6 +14,7 @@ AS $$
     )
     SELECT id FROM tree
 $$;
+COMMENT ON FUNCTION notifier.watch_tree(oid) IS 'A table and all its parts.';
 
 -- A table counts as watched if it has a trigger of ours that runs a function of its owner's that says so. A part of it
 -- that was added later has none until watch_table is called again.
@@ -107,6 +108,8 @@ BEGIN
 END
 $$;
 -- +goose StatementEnd
+COMMENT ON FUNCTION notifier.watch_owner(regclass) IS
+    'Refuses who may not have a table watched, and returns its owner.';
 
 -- Goes on as another role, and returns who it was before; null: the same.
 -- +goose StatementBegin
@@ -125,6 +128,7 @@ BEGIN
 END
 $$;
 -- +goose StatementEnd
+COMMENT ON FUNCTION notifier.act_as(text) IS 'Goes on as another role, and returns who it was before; null: the same.';
 
 -- The columns that a trigger is given: Postgres does not compute virtual ones there.
 CREATE FUNCTION notifier.watch_columns(watched regclass) RETURNS text[]
@@ -138,6 +142,7 @@ AS $$
       AND NOT a.attisdropped
       AND a.attgenerated <> 'v'
 $$;
+COMMENT ON FUNCTION notifier.watch_columns(regclass) IS 'The columns of a table that a trigger is given.';
 
 -- A table without rows, to see whether what is written of the table compiles.
 CREATE FUNCTION notifier.watch_nothing(watched regclass) RETURNS text
@@ -147,6 +152,7 @@ AS $$
     SELECT format('(SELECT %s FROM ONLY %s AS t WHERE false)', string_agg(format('t.%I', c.name), ', ' ORDER BY c.n), watched)
     FROM unnest(notifier.watch_columns(watched)) WITH ORDINALITY AS c (name, n)
 $$;
+COMMENT ON FUNCTION notifier.watch_nothing(regclass) IS 'Writes a table without rows.';
 
 -- Demands that a term is one expression, no more and no less, and returns its type. It is parsed in two places at once:
 -- what ends one of them too early does not fit the other. CASE takes no set-returning function either.
@@ -175,6 +181,8 @@ EXCEPTION
 END
 $$;
 -- +goose StatementEnd
+COMMENT ON FUNCTION notifier.watch_type(regclass, text, text, boolean) IS
+    'Demands that a term is one expression, and returns its type.';
 
 -- Turns the options into what the functions above need.
 -- +goose StatementBegin
@@ -228,6 +236,7 @@ BEGIN
 END
 $$;
 -- +goose StatementEnd
+COMMENT ON FUNCTION notifier.watch_plan(regclass, jsonb) IS 'Turns the options of a watch into the SQL of its terms.';
 
 -- The name of the trigger function, in the table's schema. Those of two tables, or two types, are never the same.
 CREATE FUNCTION notifier.watch_function(watched regclass, event_type text) RETURNS text
@@ -239,6 +248,7 @@ AS $$
     FROM pg_class AS c
     WHERE c.oid = watched
 $$;
+COMMENT ON FUNCTION notifier.watch_function(regclass, text) IS 'The name of the trigger function of a watch.';
 
 -- Quotes a text in dollars that it does not hold.
 -- +goose StatementBegin
@@ -257,6 +267,7 @@ BEGIN
 END
 $$;
 -- +goose StatementEnd
+COMMENT ON FUNCTION notifier.watch_quote(text) IS 'Quotes a text in dollars that it does not hold.';
 
 -- The statements that set up a watch. What depends on the database, the owner and the parts of the table, is looked up
 -- when they are run.
@@ -305,6 +316,7 @@ BEGIN
 END
 $$;
 -- +goose StatementEnd
+COMMENT ON FUNCTION notifier.watch_statements(regclass, jsonb, text) IS 'The statements that set up a watch.';
 
 -- +goose StatementBegin
 CREATE FUNCTION notifier.watch_sql(
