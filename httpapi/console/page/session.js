@@ -40,7 +40,7 @@ export class Session {
         await this.#enter(kept.token, kept.user, true, kept.renewed);
         return true;
       } catch (error) {
-        if (!(error instanceof Refused)) throw error;
+        if (error.status !== 401 && error.status !== 403) throw error; // it may be good later
         sessionStorage.removeItem(KEPT);
       }
     }
