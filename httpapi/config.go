@@ -81,6 +81,9 @@ type Config struct {
 	// default: none.
 	AllowedHosts []string
 
+	// NoConsole leaves the console out, the page at the root.
+	NoConsole bool
+
 	// Operation is what operators can ask for; default: for this server alone.
 	Operation Operation
 

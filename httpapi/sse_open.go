@@ -170,7 +170,7 @@ func (st *stream) open(ask sseRequest) (begin func(), err error) {
 		return nil, err
 	}
 	return func() {
-		st.queue.Reply(append([]byte(sseRetryLine(sseRetry)), sseVerdict(v)...))
+		st.queue.Reply(append([]byte(sseBeginning(st.server.config.PingInterval)), sseVerdict(v)...))
 		st.wantCursors()
 		st.stir()
 		if behind {

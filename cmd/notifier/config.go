@@ -59,6 +59,8 @@ func (c *serverConfig) defineAccess(s *settings) {
 		&c.http.AllowedOrigins, parseOrigins)
 	define(s, "allowed-hosts", "list", "", "names by which this server may be called in anonymous mode, besides loopback and IP addresses",
 		&c.http.AllowedHosts, parseHosts)
+	define(s, "console", "on|off", "on", "the console, a page for people at /; what it shows and does is what the token allows",
+		&c.http.NoConsole, parseOff)
 	define(s, "access-max-age", "duration", "1m", "how long an answer of the policy functions is used, if nobody says that access has changed",
 		&c.accessMaxAge, parseDuration)
 }
@@ -76,10 +78,7 @@ func (c *serverConfig) defineReading(s *settings) {
 	define(s, "retention", "duration", "7d", "how long events are kept at least", &c.db.Retention, parseDuration)
 	define(s, "max-payload", "size", "1MiB", "a larger payload goes out as null", &c.db.MaxPayload, parseSize[int])
 	define(s, "listen", "on|off", "on", "LISTEN for the doorbell; off: poll only, for poolers and serverless databases",
-		&c.db.PollOnly, func(text string) (bool, error) {
-			on, err := parseSwitch(text)
-			return !on, err
-		})
+		&c.db.PollOnly, parseOff)
 	define(s, "poll-interval", "duration", "auto", "how often to read although nobody rang; auto: 5s, or 250ms with --listen=off",
 		&c.db.PollInterval, parseInterval)
 	define(s, "max-conns", "number", "16", "connections to the database, besides the up to five that serve live delivery", &c.db.MaxConns, parseCount)

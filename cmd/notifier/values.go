@@ -40,6 +40,12 @@ func parseSwitch(text string) (bool, error) {
 	return value, nil
 }
 
+// parseOff reads a switch of what is on by default: whether it is off.
+func parseOff(text string) (bool, error) {
+	on, err := parseSwitch(text)
+	return !on, err
+}
+
 func oneOf(choices ...string) func(string) (string, error) {
 	return func(text string) (string, error) {
 		if !slices.Contains(choices, text) {
