@@ -154,35 +154,60 @@ AS $$
 $$;
 COMMENT ON FUNCTION notifier.watch_nothing(regclass) IS 'Writes a table without rows.';
 
--- Demands that a term is one expression, no more and no less, and returns its type. It is parsed in two places at once:
--- what ends one of them too early does not fit the other. CASE takes no set-returning function either.
+-- Demands that a statement compiles. PREPARE does not look for constants, so no function of an expression is run: the
+-- owner's could go back to the role of a superuser who asks. Who is the owner has it run over no rows, which finds
+-- functions that may not be called, too.
 -- +goose StatementBegin
-CREATE FUNCTION notifier.watch_type(watched regclass, argument text, term text, before boolean) RETURNS text
+CREATE FUNCTION notifier.watch_check(statement text) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    takes_parameters boolean;
+BEGIN
+    EXECUTE 'PREPARE "notifier: check" AS ' || statement;
+    SELECT cardinality(p.parameter_types) > 0 INTO takes_parameters
+    FROM pg_prepared_statements AS p
+    WHERE p.name = 'notifier: check';
+    EXECUTE 'DEALLOCATE "notifier: check"';
+    IF takes_parameters THEN
+        RAISE undefined_parameter USING MESSAGE = 'there are no parameters';
+    ELSIF session_user = current_user THEN
+        EXECUTE statement;
+    END IF;
+END
+$$;
+-- +goose StatementEnd
+COMMENT ON FUNCTION notifier.watch_check(text) IS 'Demands that a statement compiles.';
+
+-- Demands that a term is one expression, no more and no less, and a condition a boolean one. It is parsed in two places
+-- at once: what ends one of them too early does not fit the other. CASE takes no set-returning function either.
+-- +goose StatementBegin
+CREATE FUNCTION notifier.watch_expression(watched regclass, argument text, term text) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     nothing CONSTANT text := notifier.watch_nothing(watched);
-    type text;
     state text;
     said text;
 BEGIN
-    EXECUTE format(
-        'SELECT pg_typeof((SELECT CASE WHEN true THEN (%1$s) END FROM %2$s AS new)), (SELECT (%1$s) FROM %2$s AS new) IS NULL %3$s',
-        term, nothing, CASE WHEN before THEN format('FROM (SELECT) AS one LEFT JOIN %s AS old ON false', nothing) ELSE '' END)
-    INTO type;
-    RETURN type;
+    PERFORM notifier.watch_check(format(
+        'SELECT (SELECT CASE WHEN true THEN (%1$s) END FROM %2$s AS new), (SELECT (%1$s) %3$s FROM %2$s AS new) IS NULL %4$s',
+        term, nothing, CASE argument WHEN 'condition' THEN 'IS TRUE' ELSE '' END,
+        CASE WHEN argument IN ('principal', 'payload')
+            THEN format('FROM (SELECT) AS one LEFT JOIN %s AS old ON false', nothing) ELSE '' END));
 EXCEPTION
     WHEN OTHERS THEN
         GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, said = MESSAGE_TEXT;
         RAISE EXCEPTION USING ERRCODE = state,
-            MESSAGE = format('%s is neither a column of %s nor an SQL expression over its columns: %s', argument, watched, said),
+            MESSAGE = format('%s is neither a column of %s nor %s over its columns: %s', argument, watched,
+                CASE argument WHEN 'condition' THEN 'a boolean SQL expression' ELSE 'an SQL expression' END, said),
             HINT = 'What is not in pg_catalog needs its schema before it.';
 END
 $$;
 -- +goose StatementEnd
-COMMENT ON FUNCTION notifier.watch_type(regclass, text, text, boolean) IS
-    'Demands that a term is one expression, and returns its type.';
+COMMENT ON FUNCTION notifier.watch_expression(regclass, text, text) IS 'Demands that a term is one expression.';
 
 -- Turns the options into what the functions above need.
 -- +goose StatementBegin
@@ -196,7 +221,6 @@ DECLARE
     parts CONSTANT text[] := ARRAY(SELECT btrim(part) FROM unnest(string_to_array(options ->> 'key', ',')) AS part);
     unknown text;
     argument text;
-    type text;
 BEGIN
     FOREACH argument IN ARRAY ARRAY['columns', 'without', 'changes'] LOOP
         SELECT c.name INTO unknown
@@ -217,10 +241,7 @@ BEGIN
         ELSE
             plan := plan || jsonb_build_object(argument, E'\n' || (options ->> argument) || E'\n', 'expressive', true);
         END IF;
-        type := notifier.watch_type(watched, argument, plan ->> argument, argument IN ('principal', 'payload'));
-        IF argument = 'condition' AND type <> 'boolean' THEN
-            RAISE datatype_mismatch USING MESSAGE = format('condition must be of type boolean, it is of type %s', type);
-        END IF;
+        PERFORM notifier.watch_expression(watched, argument, plan ->> argument);
     END LOOP;
     IF NOT plan ?| ARRAY['columns', 'payload'] AND (
         plan ? 'without'
@@ -374,7 +395,7 @@ BEGIN
         'original', COALESCE(original, false), 'principal', principal, 'actions', actions, 'public', COALESCE(public, false)));
     plan := notifier.watch_plan(watched, options);
     FOREACH operation IN ARRAY ARRAY['INSERT', 'UPDATE', 'DELETE'] LOOP
-        EXECUTE notifier.watch_query(plan, operation, nothing, nothing);
+        PERFORM notifier.watch_check(notifier.watch_query(plan, operation, nothing, nothing));
     END LOOP;
     RETURN QUERY
     SELECT notifier.watch_statements(
@@ -509,7 +530,7 @@ COMMENT ON FUNCTION notifier.unwatch_table(regclass, text) IS 'Ends the watch of
 REVOKE ALL ON notifier.watched FROM PUBLIC;
 REVOKE ALL ON FUNCTION
     notifier.watch_tree(oid), notifier.watch_owner(regclass), notifier.act_as(text),
-    notifier.watch_type(regclass, text, text, boolean), notifier.watch_columns(regclass), notifier.watch_nothing(regclass), notifier.watch_plan(regclass, jsonb),
+    notifier.watch_check(text), notifier.watch_expression(regclass, text, text), notifier.watch_columns(regclass), notifier.watch_nothing(regclass), notifier.watch_plan(regclass, jsonb),
     notifier.watch_function(regclass, text), notifier.watch_quote(text),
     notifier.watch_statements(regclass, jsonb, text),
     notifier.watch_sql(regclass, text, text, text, text, text[], text[], text, text[], text, boolean, text, text[], boolean),
@@ -518,7 +539,7 @@ REVOKE ALL ON FUNCTION
     FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION
     notifier.watch_tree(oid), notifier.watch_owner(regclass), notifier.act_as(text),
-    notifier.watch_type(regclass, text, text, boolean), notifier.watch_columns(regclass), notifier.watch_nothing(regclass), notifier.watch_plan(regclass, jsonb),
+    notifier.watch_check(text), notifier.watch_expression(regclass, text, text), notifier.watch_columns(regclass), notifier.watch_nothing(regclass), notifier.watch_plan(regclass, jsonb),
     notifier.watch_function(regclass, text), notifier.watch_quote(text),
     notifier.watch_statements(regclass, jsonb, text),
     notifier.watch_sql(regclass, text, text, text, text, text[], text[], text, text[], text, boolean, text, text[], boolean),
@@ -553,7 +574,8 @@ DROP FUNCTION notifier.watch_statements(regclass, jsonb, text);
 DROP FUNCTION notifier.watch_quote(text);
 DROP FUNCTION notifier.watch_function(regclass, text);
 DROP FUNCTION notifier.watch_plan(regclass, jsonb);
-DROP FUNCTION notifier.watch_type(regclass, text, text, boolean);
+DROP FUNCTION notifier.watch_expression(regclass, text, text);
+DROP FUNCTION notifier.watch_check(text);
 DROP FUNCTION notifier.watch_nothing(regclass);
 DROP FUNCTION notifier.watch_columns(regclass);
 DROP FUNCTION notifier.act_as(text);

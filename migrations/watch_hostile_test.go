@@ -148,3 +148,28 @@ func TestWatchHostile_ExpressionsHaveNoOtherRights(t *testing.T) {
 	}
 	exec(t, a.admin, "RESET ROLE")
 }
+
+// A superuser has a table watched by its owner's function: the owner gains nothing by it, also not by going back to the
+// role that asks.
+func TestWatchHostile_ExpressionsDoNotRunWhenWatched(t *testing.T) {
+	t.Parallel()
+	a := newApplication(t, issues,
+		"CREATE TABLE seen (who text)",
+		`CREATE FUNCTION note() RETURNS void LANGUAGE plpgsql AS $$
+		BEGIN
+			PERFORM set_config('role', 'none', true);
+			INSERT INTO app.seen VALUES (current_user);
+		END $$`,
+		`CREATE FUNCTION constant() RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$
+		BEGIN
+			PERFORM app.note();
+			RETURN 'x';
+		END $$`)
+	for _, argument := range []string{"key", "dataset", "recipient", "principal", "payload"} {
+		exec(t, a.admin, "SELECT notifier.watch_table('app.issues', 't', public => true, "+argument+" => 'app.constant()')")
+	}
+	exec(t, a.admin, "SELECT notifier.watch_table('app.issues', 't', public => true, condition => 'app.constant() = ''x''')")
+	if n := scalar[int](t, a.admin, "SELECT count(*)::int FROM app.seen"); n != 0 {
+		t.Errorf("the owner's function has run %d times", n)
+	}
+}
