@@ -271,6 +271,38 @@ AS $$
 $$;
 COMMENT ON FUNCTION notifier.watch_function(regclass, text) IS 'The name of the trigger function of a watch.';
 
+-- Refuses to take for a watch's function what is not: one of somebody else, also of a former owner of the table, or that
+-- of a table which had this one's name (parts that have left a table go on with its function).
+-- +goose StatementBegin
+CREATE FUNCTION notifier.watch_owns(watched regclass, event_type text) RETURNS void
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    function CONSTANT regprocedure := to_regprocedure(notifier.watch_function(watched, event_type) || '()');
+    owned CONSTANT boolean := (SELECT p.proowner = c.relowner FROM pg_proc AS p, pg_class AS c WHERE p.oid = function AND c.oid = watched);
+    users CONSTANT oid[] := ARRAY(SELECT t.tgrelid FROM pg_trigger AS t WHERE t.tgfoid = function);
+BEGIN
+    IF function IS NULL THEN
+        RETURN;
+    ELSIF NOT owned AND watched = ANY (users) THEN
+        RAISE duplicate_function USING
+            MESSAGE = format('%s is watched by a function that is not its owner''s: %s', watched, function),
+            HINT = format('DROP FUNCTION %s CASCADE; ends that watch.', function);
+    ELSIF NOT owned OR notifier.watch_options(obj_description(function, 'pg_proc')) ->> 'event_type' IS DISTINCT FROM event_type THEN
+        RAISE duplicate_function USING MESSAGE = format('there is a function %s already that watches nothing', function);
+    ELSIF watched <> ALL (users) AND EXISTS (
+        SELECT FROM unnest(users) AS u WHERE u NOT IN (SELECT notifier.watch_tree(watched))
+    ) THEN
+        RAISE duplicate_function USING
+            MESSAGE = format('the function %s still watches %s, which had the name of %s', function, users[1]::regclass, watched),
+            HINT = format('Call watch_table or unwatch_table for %s first.', users[1]::regclass);
+    END IF;
+END
+$$;
+-- +goose StatementEnd
+COMMENT ON FUNCTION notifier.watch_owns(regclass, text) IS 'Refuses to take for a watch''s function what is not.';
+
 -- Quotes a text in dollars that it does not hold.
 -- +goose StatementBegin
 CREATE FUNCTION notifier.watch_quote(said text) RETURNS text
@@ -291,7 +323,8 @@ $$;
 COMMENT ON FUNCTION notifier.watch_quote(text) IS 'Quotes a text in dollars that it does not hold.';
 
 -- The statements that set up a watch. What depends on the database, the owner and the parts of the table, is looked up
--- when they are run.
+-- when they are run. The search_path is set, also where there is no expression: a column's type may have a cast to json
+-- or text, whose function would run with the owner's rights and find what the writer has put in its way.
 -- +goose StatementBegin
 CREATE FUNCTION notifier.watch_statements(watched regclass, options jsonb, body text) RETURNS SETOF text
 LANGUAGE plpgsql STABLE
@@ -305,10 +338,9 @@ DECLARE
     statements text[];
     one record;
 BEGIN
-    RETURN NEXT format(E'CREATE OR REPLACE FUNCTION %s() RETURNS trigger\nLANGUAGE plpgsql\nSECURITY DEFINER\nSET jit = off\n%sAS %s',
-        function, CASE WHEN options ? 'expressive' THEN E'SET search_path = pg_catalog, pg_temp\n' ELSE '' END,
-        notifier.watch_quote(body));
-    RETURN NEXT format('COMMENT ON FUNCTION %s() IS %L', function, 'notifier.watch_table ' || (options - 'expressive')::text);
+    RETURN NEXT format(E'CREATE OR REPLACE FUNCTION %s() RETURNS trigger\nLANGUAGE plpgsql\nSECURITY DEFINER\nSET jit = off\n'
+        'SET search_path = pg_catalog, pg_temp\nAS %s', function, notifier.watch_quote(body));
+    RETURN NEXT format('COMMENT ON FUNCTION %s() IS %L', function, 'notifier.watch_table ' || options::text);
     RETURN NEXT format('REVOKE ALL ON FUNCTION %s() FROM PUBLIC', function);
     RETURN NEXT 'DO ' || notifier.watch_quote(format(
         E'\nBEGIN\n    EXECUTE (\n        SELECT pg_catalog.format(''ALTER FUNCTION %%s() OWNER TO %%I'', %L, pg_catalog.pg_get_userbyid(relowner))\n'
@@ -397,10 +429,7 @@ BEGIN
     FOREACH operation IN ARRAY ARRAY['INSERT', 'UPDATE', 'DELETE'] LOOP
         PERFORM notifier.watch_check(notifier.watch_query(plan, operation, nothing, nothing));
     END LOOP;
-    RETURN QUERY
-    SELECT notifier.watch_statements(
-        watched, CASE WHEN (plan ->> 'expressive')::boolean THEN options || '{"expressive": true}' ELSE options END,
-        notifier.watch_body(plan));
+    RETURN QUERY SELECT notifier.watch_statements(watched, options, notifier.watch_body(plan));
     IF previous IS NOT NULL THEN
         PERFORM notifier.act_as(previous);
     END IF;
@@ -432,7 +461,6 @@ AS $$
 DECLARE
     owner CONSTANT text := notifier.watch_owner(watched);
     previous CONSTANT text := notifier.act_as(owner);
-    function CONSTANT text := notifier.watch_function(watched, event_type);
     former CONSTANT oid[] := ARRAY( -- that of the table's former name, too
         SELECT w.function::oid
         FROM notifier.watched AS w
@@ -441,14 +469,7 @@ DECLARE
     );
     statement text;
 BEGIN
-    IF EXISTS (
-        SELECT FROM pg_proc AS p
-        WHERE p.oid = to_regprocedure(function || '()')
-          AND (p.proowner <> (SELECT c.relowner FROM pg_class AS c WHERE c.oid = watched)
-            OR notifier.watch_options(obj_description(p.oid, 'pg_proc')) ->> 'event_type' IS DISTINCT FROM event_type)
-    ) THEN
-        RAISE duplicate_function USING MESSAGE = format('there is a function %s() already that watches nothing', function);
-    END IF;
+    PERFORM notifier.watch_owns(watched, event_type);
     FOREACH statement IN ARRAY ARRAY(SELECT notifier.watch_sql(
         watched, event_type, key, dataset, recipient, columns, without, condition, changes, payload, original, principal,
         actions, public))
@@ -531,7 +552,7 @@ REVOKE ALL ON notifier.watched FROM PUBLIC;
 REVOKE ALL ON FUNCTION
     notifier.watch_tree(oid), notifier.watch_owner(regclass), notifier.act_as(text),
     notifier.watch_check(text), notifier.watch_expression(regclass, text, text), notifier.watch_columns(regclass), notifier.watch_nothing(regclass), notifier.watch_plan(regclass, jsonb),
-    notifier.watch_function(regclass, text), notifier.watch_quote(text),
+    notifier.watch_function(regclass, text), notifier.watch_owns(regclass, text), notifier.watch_quote(text),
     notifier.watch_statements(regclass, jsonb, text),
     notifier.watch_sql(regclass, text, text, text, text, text[], text[], text, text[], text, boolean, text, text[], boolean),
     notifier.watch_table(regclass, text, text, text, text, text[], text[], text, text[], text, boolean, text, text[], boolean),
@@ -540,7 +561,7 @@ REVOKE ALL ON FUNCTION
 GRANT EXECUTE ON FUNCTION
     notifier.watch_tree(oid), notifier.watch_owner(regclass), notifier.act_as(text),
     notifier.watch_check(text), notifier.watch_expression(regclass, text, text), notifier.watch_columns(regclass), notifier.watch_nothing(regclass), notifier.watch_plan(regclass, jsonb),
-    notifier.watch_function(regclass, text), notifier.watch_quote(text),
+    notifier.watch_function(regclass, text), notifier.watch_owns(regclass, text), notifier.watch_quote(text),
     notifier.watch_statements(regclass, jsonb, text),
     notifier.watch_sql(regclass, text, text, text, text, text[], text[], text, text[], text, boolean, text, text[], boolean),
     notifier.watch_table(regclass, text, text, text, text, text[], text[], text, text[], text, boolean, text, text[], boolean),
@@ -572,6 +593,7 @@ DROP FUNCTION notifier.watch_table(regclass, text, text, text, text, text[], tex
 DROP FUNCTION notifier.watch_sql(regclass, text, text, text, text, text[], text[], text, text[], text, boolean, text, text[], boolean);
 DROP FUNCTION notifier.watch_statements(regclass, jsonb, text);
 DROP FUNCTION notifier.watch_quote(text);
+DROP FUNCTION notifier.watch_owns(regclass, text);
 DROP FUNCTION notifier.watch_function(regclass, text);
 DROP FUNCTION notifier.watch_plan(regclass, jsonb);
 DROP FUNCTION notifier.watch_expression(regclass, text, text);
