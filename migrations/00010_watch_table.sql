@@ -144,12 +144,14 @@ AS $$
 $$;
 COMMENT ON FUNCTION notifier.watch_columns(regclass) IS 'The columns of a table that a trigger is given.';
 
--- A table without rows, to see whether what is written of the table compiles.
+-- A table without rows, to see whether what is written of the table compiles. It is not the table itself, whose row
+-- security policies may be such that only the application can ask it anything.
 CREATE FUNCTION notifier.watch_nothing(watched regclass) RETURNS text
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT format('(SELECT %s FROM ONLY %s AS t WHERE false)', string_agg(format('t.%I', c.name), ', ' ORDER BY c.n), watched)
+    SELECT format('(SELECT %s FROM (SELECT NULL::%s AS r) AS t WHERE false)',
+        string_agg(format('(t.r).%I', c.name), ', ' ORDER BY c.n), watched)
     FROM unnest(notifier.watch_columns(watched)) WITH ORDINALITY AS c (name, n)
 $$;
 COMMENT ON FUNCTION notifier.watch_nothing(regclass) IS 'Writes a table without rows.';
@@ -209,6 +211,23 @@ $$;
 -- +goose StatementEnd
 COMMENT ON FUNCTION notifier.watch_expression(regclass, text, text) IS 'Demands that a term is one expression.';
 
+-- A column as text, the same whoever writes: that of a date or time depends on the session's settings.
+CREATE FUNCTION notifier.watch_text(watched regclass, name text) RETURNS text
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT format(CASE COALESCE(NULLIF(t.typbasetype, 0), t.oid)
+        WHEN 'date'::regtype THEN '(to_json(new.%I) #>> ''{}'')'
+        WHEN 'timestamp'::regtype THEN '(to_json(new.%I) #>> ''{}'')'
+        WHEN 'timestamptz'::regtype THEN '((to_json(timezone(''UTC'', new.%I)) #>> ''{}'') || ''Z'')'
+        ELSE 'new.%I::text' END, a.attname)
+    FROM pg_attribute AS a
+    JOIN pg_type AS t ON t.oid = a.atttypid
+    WHERE a.attrelid = watched
+      AND a.attname = watch_text.name
+$$;
+COMMENT ON FUNCTION notifier.watch_text(regclass, text) IS 'Writes a column as text, the same in all sessions.';
+
 -- Turns the options into what the functions above need.
 -- +goose StatementBegin
 CREATE FUNCTION notifier.watch_plan(watched regclass, options jsonb) RETURNS jsonb
@@ -233,10 +252,10 @@ BEGIN
     FOREACH argument IN ARRAY ARRAY['key', 'dataset', 'recipient', 'condition', 'principal', 'payload'] LOOP
         CONTINUE WHEN NOT options ? argument;
         IF argument NOT IN ('condition', 'principal', 'payload') AND options ->> argument = ANY (there) THEN
-            plan := plan || jsonb_build_object(argument, format('new.%I', options ->> argument));
+            plan := plan || jsonb_build_object(argument, notifier.watch_text(watched, options ->> argument));
         ELSIF argument = 'key' AND parts <@ there THEN
             plan := plan || jsonb_build_object('key', (
-                SELECT format('pg_catalog.concat(%s)', string_agg(format('new.%I::pg_catalog.text', p.name), ', '','', ' ORDER BY p.n))
+                SELECT format('pg_catalog.concat(%s)', string_agg(notifier.watch_text(watched, p.name), ', '','', ' ORDER BY p.n))
                 FROM unnest(parts) WITH ORDINALITY AS p (name, n)));
         ELSE
             plan := plan || jsonb_build_object(argument, E'\n' || (options ->> argument) || E'\n', 'expressive', true);
@@ -551,7 +570,7 @@ COMMENT ON FUNCTION notifier.unwatch_table(regclass, text) IS 'Ends the watch of
 REVOKE ALL ON notifier.watched FROM PUBLIC;
 REVOKE ALL ON FUNCTION
     notifier.watch_tree(oid), notifier.watch_owner(regclass), notifier.act_as(text),
-    notifier.watch_check(text), notifier.watch_expression(regclass, text, text), notifier.watch_columns(regclass), notifier.watch_nothing(regclass), notifier.watch_plan(regclass, jsonb),
+    notifier.watch_check(text), notifier.watch_expression(regclass, text, text), notifier.watch_columns(regclass), notifier.watch_nothing(regclass), notifier.watch_text(regclass, text), notifier.watch_plan(regclass, jsonb),
     notifier.watch_function(regclass, text), notifier.watch_owns(regclass, text), notifier.watch_quote(text),
     notifier.watch_statements(regclass, jsonb, text),
     notifier.watch_sql(regclass, text, text, text, text, text[], text[], text, text[], text, boolean, text, text[], boolean),
@@ -560,7 +579,7 @@ REVOKE ALL ON FUNCTION
     FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION
     notifier.watch_tree(oid), notifier.watch_owner(regclass), notifier.act_as(text),
-    notifier.watch_check(text), notifier.watch_expression(regclass, text, text), notifier.watch_columns(regclass), notifier.watch_nothing(regclass), notifier.watch_plan(regclass, jsonb),
+    notifier.watch_check(text), notifier.watch_expression(regclass, text, text), notifier.watch_columns(regclass), notifier.watch_nothing(regclass), notifier.watch_text(regclass, text), notifier.watch_plan(regclass, jsonb),
     notifier.watch_function(regclass, text), notifier.watch_owns(regclass, text), notifier.watch_quote(text),
     notifier.watch_statements(regclass, jsonb, text),
     notifier.watch_sql(regclass, text, text, text, text, text[], text[], text, text[], text, boolean, text, text[], boolean),
@@ -596,6 +615,7 @@ DROP FUNCTION notifier.watch_quote(text);
 DROP FUNCTION notifier.watch_owns(regclass, text);
 DROP FUNCTION notifier.watch_function(regclass, text);
 DROP FUNCTION notifier.watch_plan(regclass, jsonb);
+DROP FUNCTION notifier.watch_text(regclass, text);
 DROP FUNCTION notifier.watch_expression(regclass, text, text);
 DROP FUNCTION notifier.watch_check(text);
 DROP FUNCTION notifier.watch_nothing(regclass);
