@@ -183,7 +183,8 @@ $$;
 COMMENT ON FUNCTION notifier.watch_check(text) IS 'Demands that a statement compiles.';
 
 -- Demands that a term is one expression, no more and no less, and a condition a boolean one. It is parsed in two places
--- at once: what ends one of them too early does not fit the other. CASE takes no set-returning function either.
+-- at once: what ends one of them too early does not fit the other. CASE takes no set-returning function either,
+-- and pg_typeof no second value.
 -- +goose StatementBegin
 CREATE FUNCTION notifier.watch_expression(watched regclass, argument text, term text) RETURNS void
 LANGUAGE plpgsql
@@ -195,7 +196,7 @@ DECLARE
     said text;
 BEGIN
     PERFORM notifier.watch_check(format(
-        'SELECT (SELECT CASE WHEN true THEN (%1$s) END FROM %2$s AS new), (SELECT (%1$s) %3$s FROM %2$s AS new) IS NULL %4$s',
+        'SELECT pg_typeof((SELECT CASE WHEN true THEN (%1$s) END FROM %2$s AS new)), (SELECT (%1$s) %3$s FROM %2$s AS new) IS NULL %4$s',
         term, nothing, CASE argument WHEN 'condition' THEN 'IS TRUE' ELSE '' END,
         CASE WHEN argument IN ('principal', 'payload')
             THEN format('FROM (SELECT) AS one LEFT JOIN %s AS old ON false', nothing) ELSE '' END));
