@@ -46,7 +46,7 @@ bench: ## measure commits, latency, fan-out and memory, and print a table (BENCH
 
 .PHONY: fuzz
 fuzz: ## run each fuzz target for FUZZTIME
-	@grep -rHoE --include='*_test.go' '^func Fuzz\w+' cmd db httpapi migrations notifier | sort | \
+	@grep -rHoE --include='*_test.go' '^func Fuzz\w+' cmd db httpapi migrations notifier testcontainers | sort | \
 	while IFS=: read -r file target; do \
 		target=$${target#func }; \
 		echo "$$target in $${file%/*}, $(FUZZTIME)"; \
@@ -55,7 +55,7 @@ fuzz: ## run each fuzz target for FUZZTIME
 
 .PHONY: lint
 lint: ## check format, vet, staticcheck, go fix, and known vulnerabilities if their list is in reach
-	@unformatted=$$(gofmt -l cmd db httpapi migrations notifier); \
+	@unformatted=$$(gofmt -l cmd db httpapi migrations notifier testcontainers); \
 	if [ -n "$$unformatted" ]; then echo "not formatted (make fmt): $$unformatted"; exit 1; fi
 	go vet ./...
 	go run $(STATICCHECK) -checks all ./...
@@ -67,7 +67,7 @@ lint: ## check format, vet, staticcheck, go fix, and known vulnerabilities if th
 
 .PHONY: fmt
 fmt: ## format the sources and let go fix modernize them
-	gofmt -w cmd db httpapi migrations notifier
+	gofmt -w cmd db httpapi migrations notifier testcontainers
 	go fix ./...
 
 .PHONY: cover
