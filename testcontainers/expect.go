@@ -16,20 +16,21 @@ func (s *Subscriber) Expect(wants ...Want) {
 	s.t.Helper()
 	ctx, cancel := s.patience()
 	defer cancel()
+	c := comparison{missing: slices.Clone(wants)}
 	s.until(ctx, func() bool {
-		c := compare(s.events[s.seen:], wants)
+		c.follow(s.events[s.seen:])
 		return len(c.missing) == 0 || len(c.wrong) > 0 || s.ended != nil || s.session == nil
 	})
 	waited := ctx.Err() != nil
 	before, err := s.fenced()
-	if err != nil {
-		before = len(s.Events())
-	}
 	s.mu.Lock()
+	if err != nil {
+		before = len(s.events)
+	}
 	got := slices.Clone(s.events[s.seen:before])
 	s.seen = before
 	s.mu.Unlock()
-	c := compare(got, wants)
+	c.follow(got)
 	switch {
 	case err != nil:
 		s.t.Errorf("%v: %v%s", s.Subscription, err, c.report(got))
@@ -139,34 +140,42 @@ func (s *Subscriber) fenced() (int, error) {
 
 // comparison is what there is to say of events.
 type comparison struct {
-	wrong   []string // an event each that should not have come, or not yet
-	missing []Want
+	followed int      // how many events it has dealt with
+	wrong    []string // an event each that should not have come, or not yet
+	missing  []Want
 }
 
-// compare has each event be the next that is wanted of its object.
-func compare(got []Event, wants []Want) (c comparison) {
-	open := slices.Clone(wants)
-	for n, e := range got {
-		due := slices.IndexFunc(open, func(w Want) bool { return w.concerns(e) })
-		if due < 0 {
-			c.wrong = append(c.wrong, fmt.Sprintf("event %d is not expected: %v", n+1, e))
-			continue
+// follow deals with those events that are new: each must be the next that is wanted
+// of its object.
+func (c *comparison) follow(all []Event) {
+	for ; c.followed < len(all); c.followed++ {
+		if text := c.take(all[c.followed]); text != "" {
+			c.wrong = append(c.wrong, fmt.Sprintf("event %d %s", c.followed+1, text))
 		}
-		difference := open[due].differs(e)
-		if difference == "" {
-			open = slices.Delete(open, due, due+1)
-			continue
-		}
-		later := slices.IndexFunc(open, func(w Want) bool { return w.concerns(e) && w.differs(e) == "" })
-		if later >= 0 {
-			c.wrong = append(c.wrong, fmt.Sprintf("event %d came before %v: %v", n+1, open[due], e))
-			open = slices.Delete(open, later, later+1)
-			continue
-		}
-		c.wrong = append(c.wrong, fmt.Sprintf("event %d is not %v, which was due: %v\n%s", n+1, open[due], e, indent(difference)))
 	}
-	c.missing = open
-	return c
+}
+
+func (c *comparison) take(e Event) (wrong string) {
+	due := slices.IndexFunc(c.missing, func(w Want) bool { return w.concerns(e) })
+	if due < 0 {
+		return fmt.Sprintf("is not expected: %v", e)
+	}
+	wanted := c.missing[due]
+	difference := wanted.differs(e)
+	switch {
+	case difference == "" && due == 0: // as nearly always, and then nothing has to move
+		c.missing = c.missing[1:]
+		return ""
+	case difference == "":
+		c.missing = slices.Delete(c.missing, due, due+1)
+		return ""
+	}
+	later := slices.IndexFunc(c.missing, func(w Want) bool { return w.concerns(e) && w.differs(e) == "" })
+	if later >= 0 {
+		c.missing = slices.Delete(c.missing, later, later+1)
+		return fmt.Sprintf("came before %v: %v", wanted, e)
+	}
+	return fmt.Sprintf("is not %v, which was due: %v\n%s", wanted, e, indent(difference))
 }
 
 func indent(text string) string {

@@ -116,6 +116,9 @@ func decode(text []byte) (any, error) {
 	return plain(value), nil
 }
 
+// number is one as differences show it.
+type number string
+
 // plain writes equal numbers alike.
 func plain(value any) any {
 	switch v := value.(type) {
@@ -129,9 +132,10 @@ func plain(value any) any {
 		}
 	case json.Number:
 		const precision = 256 // bits: more digits than Postgres' double precision or a bigint has
-		if f, _, err := big.ParseFloat(v.String(), 10, precision, big.ToNearestEven); err == nil {
-			return json.Number(f.Text('g', 60))
+		if f, _, err := big.ParseFloat(v.String(), 10, precision, big.ToNearestEven); err == nil && !f.IsInf() {
+			return number(f.Text('g', 60))
 		}
+		return number(v)
 	}
 	return value
 }

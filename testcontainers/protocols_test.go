@@ -41,7 +41,9 @@ func TestSubscribers_EachProtocolHasTheSameEventsAndResumes(t *testing.T) {
 		}
 		s.Disconnect()
 	}
+	witness := n.DRP(t, "ann", "order.*.*")
 	n.Exec(`UPDATE orders SET total = total + 1 WHERE id = 10`)
+	witness.Expect(testcontainers.Want{Action: "update"}) // what notifier has not read yet would come live
 	for name, s := range all {
 		if v := s.Resume(); v.Word != "replayed" || v.Replayed == 0 {
 			t.Errorf("%s: verdict %+v", name, v)

@@ -149,7 +149,11 @@ func (s *session) note(err error) {
 	} else if s.end != nil {
 		end = *s.end
 	}
-	s.change(func() { s.ended = &end })
+	s.change(func() {
+		if s.Subscriber.session == s { // or it was the client that has left
+			s.ended = &end
+		}
+	})
 }
 
 // close breaks the connection, and returns when nothing more is noted from it.

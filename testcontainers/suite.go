@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"sync"
 	"testing"
 
@@ -64,6 +65,9 @@ func (s *Suite) Start(t testing.TB, options ...StartOption) *Environment {
 		t.Fatalf("start Postgres: %v", err)
 	}
 	name, url, err := h.databases.Clone(ctx, template, t.Name())
+	if err == nil && o.own {
+		err = h.databases.Settle(ctx) // it may be crashed
+	}
 	if err != nil {
 		t.Fatalf("make a database: %v", err)
 	}
@@ -89,6 +93,8 @@ func (s *Suite) source(ctx context.Context, own bool) (*host, string, error) {
 	if own {
 		which := s.config.server
 		which.url = ""
+		which.settings = maps.Clone(which.settings)
+		which.settings["synchronous_commit"] = "on" // a crash must lose nothing that was committed
 		h, err := newHost(ctx, which)
 		if err != nil {
 			return nil, "", err
