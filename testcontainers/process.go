@@ -106,9 +106,17 @@ func (s *servers) stop() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.over = true
+	var own []*host
 	var err error
 	for _, h := range s.hosts {
 		h.once.Do(func() { h.err = errOver }) // and wait for one that is starting
+		if h.err == nil && h.Private() {
+			own = append(own, h)
+			continue
+		}
+		err = errors.Join(err, h.stop())
+	}
+	for _, h := range own { // last, since one may have been given to somebody by its URL
 		err = errors.Join(err, h.stop())
 	}
 	clear(s.hosts)
