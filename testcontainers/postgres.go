@@ -46,7 +46,10 @@ func startPostgres(ctx context.Context, which server) (postgres, error) {
 	if !errors.Is(problem, errNoEngine) {
 		fmt.Fprintln(os.Stderr, "testcontainers: running Postgres without a container:", problem)
 	}
-	cluster, err := temporary.Start(ctx, embedded.Config{Settings: which.settings})
+	// As in the container. A role called notifier would have its tables made in the schema
+	// of its name, which is ours.
+	const name = "postgres"
+	cluster, err := temporary.Start(ctx, embedded.Config{User: name, Password: name, Database: name, Settings: which.settings})
 	if err != nil {
 		return nil, err
 	}
