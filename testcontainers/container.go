@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"example.com/notifier/db/embedded/temporary"
+	"github.com/jackc/pgx/v5"
 	api "github.com/moby/moby/api/types/container"
 	docker "github.com/moby/moby/api/types/network"
 	"github.com/moby/moby/client"
@@ -102,8 +103,25 @@ func (*container) Private() bool { return true }
 // Crash kills the server, and the container with it.
 func (c *container) Crash(ctx context.Context) error { return kill(ctx, c.guarded) }
 
-// Restart starts the container again.
-func (c *container) Restart(ctx context.Context) error { return c.Start(ctx) }
+// Restart starts the container again. A server that recovers listens before it takes
+// connections.
+func (c *container) Restart(ctx context.Context) error {
+	if err := c.Start(ctx); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, containerPatience)
+	defer cancel()
+	for {
+		conn, err := pgx.Connect(ctx, c.url)
+		if err == nil {
+			return conn.Close(ctx)
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("wait for Postgres to recover: %w", err)
+		}
+		pause(ctx)
+	}
+}
 
 // guarded is a container that does not outlive this process for long.
 type guarded struct {
