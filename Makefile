@@ -35,6 +35,11 @@ build: ## compile bin/notifier, one static binary
 test: ## run every test, with the race detector where there is a C compiler
 	$(if $(RACE),,@echo 'no C compiler: without the race detector')
 	go test $(RACE) -timeout 20m $(PACKAGES)
+	$(if $(filter ./...,$(PACKAGES)),@$(MAKE) example)
+
+.PHONY: example
+example: ## run the tests of the sample application, a module of its own that uses package testcontainers
+	cd testcontainers/example && go vet ./... && go test $(RACE) -timeout 10m ./...
 
 .PHONY: torture
 torture: ## run the torture tests for TORTURE each

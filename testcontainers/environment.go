@@ -142,7 +142,7 @@ func (e *Environment) KillListeners() {
 // [OwnPostgres].
 func (e *Environment) CrashPostgres() {
 	e.t.Helper()
-	if process.shares(e.postgres) {
+	if e.postgres.shared {
 		e.t.Fatal("crash Postgres: other tests use it too: start the test with OwnPostgres")
 	}
 	e.must("crash Postgres", e.postgres.Crash(e.t.Context()))

@@ -36,6 +36,7 @@ type host struct {
 	once sync.Once
 	postgres
 	databases *fixture.Databases
+	shared    bool  // with other tests
 	err       error // why there is no server; every later test gets it too
 }
 
@@ -66,7 +67,7 @@ func (s *servers) host(ctx context.Context, which server) (*host, error) {
 	}
 	h := s.hosts[which.key()]
 	if h == nil {
-		h = &host{}
+		h = &host{shared: true}
 		s.hosts[which.key()] = h
 	}
 	s.mu.Unlock()
@@ -82,7 +83,7 @@ func newHost(ctx context.Context, which server) (*host, error) {
 }
 
 func (h *host) start(ctx context.Context, which server) {
-	ctx, cancel := context.WithTimeoutCause(ctx, startTimeout, errors.New("Postgres has not started in time"))
+	ctx, cancel := context.WithTimeoutCause(ctx, startTimeout, errors.New("no Postgres in time"))
 	defer cancel()
 	if h.postgres, h.err = startPostgres(ctx, which); h.err == nil {
 		h.databases = fixture.NewDatabases(h.URL())
@@ -121,16 +122,4 @@ func (s *servers) stop() error {
 	}
 	clear(s.hosts)
 	return err
-}
-
-// shares says whether a server is used by other tests, too.
-func (s *servers) shares(h *host) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, shared := range s.hosts {
-		if shared == h {
-			return true
-		}
-	}
-	return false
 }

@@ -225,13 +225,6 @@ func (s *Subscriber) Notices() []json.RawMessage {
 	return append([]json.RawMessage(nil), s.notices...)
 }
 
-// Cursor is where the client would resume; in airlay, by the object.
-func (s *Subscriber) Cursor(topic ...string) string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.cursors[strings.Join(topic, "")]
-}
-
 // change does something to what the client has, and wakes who waits for that.
 func (s *Subscriber) change(do func()) {
 	s.mu.Lock()
