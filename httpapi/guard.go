@@ -146,12 +146,23 @@ func (g *guard) originAllowed(origin, host string) bool {
 // port alone.
 func parseOrigin(origin string) (normal, host string, ok bool) {
 	u, err := url.Parse(strings.ToLower(origin))
-	if err != nil || u.Scheme == "" || u.Host == "" || u.User != nil ||
-		u.Path != "" || u.RawQuery != "" || u.Fragment != "" {
+	if err != nil || strings.Contains(origin, "%") || u.Scheme == "" || u.Host == "" || u.User != nil ||
+		u.Path != "" || u.RawQuery != "" || u.Fragment != "" || !isHostName(u.Hostname()) {
 		return "", "", false
 	}
 	host = withPort(u.Host, u.Scheme+"://")
 	return u.Scheme + "://" + host, host, true
+}
+
+// isHostName reports whether a host without port and brackets is one. The URL's parser
+// lets brackets and colons through, and any byte that is written with a %, which no
+// browser does.
+func isHostName(name string) bool {
+	if strings.Contains(name, ":") {
+		_, err := netip.ParseAddr(name)
+		return err == nil
+	}
+	return !strings.ContainsAny(name, "[]")
 }
 
 // withPort adds the standard port of an origin's scheme to a host without one.

@@ -129,7 +129,7 @@ func TestNew_ReportsAllProblemsAtOnce(t *testing.T) {
 // A page's origin and the setting that lists it come to the same form, which
 // stays as it is.
 func FuzzOrigin(f *testing.F) {
-	for _, text := range []string{"https://App.example.com", "http://[::1]:80", "null", "file://", "https://a:b@c", "http://a/", "http://İ"} {
+	for _, text := range []string{"https://App.example.com", "http://[::1]:80", "null", "file://", "https://a:b@c", "http://a/", "http://İ", "http://]0", "http://a:1:80", "http://%a1", "http://%25"} {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
