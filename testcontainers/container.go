@@ -21,7 +21,6 @@ import (
 	library "github.com/testcontainers/testcontainers-go"
 	"github.com/testcontainers/testcontainers-go/log"
 	module "github.com/testcontainers/testcontainers-go/modules/postgres"
-	"github.com/testcontainers/testcontainers-go/wait"
 )
 
 const (
@@ -30,8 +29,8 @@ const (
 	ownerLabel = "notifier.test.owner"
 	// postgresPort is where Postgres listens inside.
 	postgresPort = "5432/tcp"
-	// containerPatience is for what asks a container.
-	containerPatience = 2 * time.Minute
+	// containerPatience is how long Postgres may take to start in one.
+	containerPatience = time.Minute
 )
 
 // errNoEngine says that no container can be had on this machine.
@@ -76,10 +75,7 @@ func startContainer(ctx context.Context, image string, settings map[string]strin
 			library.WithCmd(arguments...),
 			library.WithHostConfigModifier(func(h *api.HostConfig) {
 				h.PortBindings = docker.PortMap{inside: {{HostIP: netip.IPv4Unspecified(), HostPort: strconv.Itoa(port)}}}
-			}),
-			// The log of the server may be silent, so what it answers is what counts; and the
-			// temporary server that initializes does not listen on the network.
-			library.WithWaitStrategyAndDeadline(containerPatience, wait.ForListeningPort(postgresPort)))...)
+			}))...)
 		if p == nil {
 			return nil, err
 		}
@@ -92,7 +88,44 @@ func startContainer(ctx context.Context, image string, settings map[string]strin
 	if err != nil {
 		return nil, errors.Join(err, g.Close(ctx))
 	}
-	return &container{g, fmt.Sprintf("postgres://postgres:postgres@%s/postgres?sslmode=disable", net.JoinHostPort(host, strconv.Itoa(port)))}, nil
+	c := &container{guarded: g}
+	// The library's idea of the host is wrong where this process runs in a container, too,
+	// and shares the engine's network.
+	if c.url, err = await(ctx, containerURL(host, port), containerURL("127.0.0.1", port)); err != nil {
+		return nil, errors.Join(err, g.Close(context.WithoutCancel(ctx)))
+	}
+	return c, nil
+}
+
+func containerURL(host string, port int) string {
+	return fmt.Sprintf("postgres://postgres:postgres@%s/postgres?sslmode=disable", net.JoinHostPort(host, strconv.Itoa(port)))
+}
+
+// await returns the first URL at which Postgres takes connections. It does not while
+// it initializes, which is by a server without the network, nor while it recovers.
+func await(ctx context.Context, urls ...string) (url string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, containerPatience)
+	defer cancel()
+	for ctx.Err() == nil {
+		for _, url := range urls {
+			if err = try(ctx, url); err == nil {
+				return url, nil
+			}
+		}
+		pause(ctx)
+	}
+	return "", fmt.Errorf("wait for Postgres in its container: %w", err)
+}
+
+// try connects, for a moment: nobody may be there, not even to refuse.
+func try(ctx context.Context, url string) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	conn, err := pgx.Connect(ctx, url)
+	if err != nil {
+		return err
+	}
+	return conn.Close(ctx)
 }
 
 func (c *container) URL() string { return c.url }
@@ -103,24 +136,13 @@ func (*container) Private() bool { return true }
 // Crash kills the server, and the container with it.
 func (c *container) Crash(ctx context.Context) error { return kill(ctx, c.guarded) }
 
-// Restart starts the container again. A server that recovers listens before it takes
-// connections.
+// Restart starts the container again.
 func (c *container) Restart(ctx context.Context) error {
 	if err := c.Start(ctx); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, containerPatience)
-	defer cancel()
-	for {
-		conn, err := pgx.Connect(ctx, c.url)
-		if err == nil {
-			return conn.Close(ctx)
-		}
-		if ctx.Err() != nil {
-			return fmt.Errorf("wait for Postgres to recover: %w", err)
-		}
-		pause(ctx)
-	}
+	_, err := await(ctx, c.url)
+	return err
 }
 
 // guarded is a container that does not outlive this process for long.
