@@ -24,7 +24,8 @@ COMMENT ON COLUMN notifier.dropped.count IS 'how many changes this row stands fo
 
 -- Notes a change that becomes no event, and returns false, for use in a condition. It is for the functions that
 -- watch_table writes. SECURITY DEFINER, so that publishers can add rows of this form only; they may as well add as many
--- events. Of one statement the first twenty are noted one by one, the others counted by drop_others.
+-- events. Of one statement the first twenty are noted one by one, the others counted by drop_others. Anybody can set what
+-- counts them to anything; the trigger function begins anew.
 -- +goose StatementBegin
 CREATE FUNCTION notifier.drop_row(watched text, event_type text, action text, key text, code text, message text)
 RETURNS boolean
@@ -33,7 +34,7 @@ SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    so_far CONSTANT bigint := COALESCE("substring"(current_setting('notifier.dropped', true), '^\d{1,9}$')::bigint, 0) + 1;
+    so_far CONSTANT bigint := COALESCE(substring(current_setting('notifier.dropped', true) FROM '^[0-9]{1,9}$')::bigint, 0) + 1;
 BEGIN
     PERFORM set_config('notifier.dropped', so_far::text, true);
     IF so_far <= 20 THEN
@@ -55,7 +56,7 @@ SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    others CONSTANT bigint := COALESCE("substring"(current_setting('notifier.dropped', true), '^\d{1,9}$')::bigint, 0) - 20;
+    others CONSTANT bigint := COALESCE(substring(current_setting('notifier.dropped', true) FROM '^[0-9]{1,9}$')::bigint, 0) - 20;
 BEGIN
     IF others > 0 THEN
         INSERT INTO notifier.dropped (watched, event_type, message, count)
@@ -69,7 +70,7 @@ $$;
 COMMENT ON FUNCTION notifier.drop_others(text, text) IS 'Counts what drop_row has not noted of a statement.';
 
 -- TRUNCATE of a partitioned table runs its trigger, and then those of all partitions, which have nothing to add. The
--- first notes who is still to come.
+-- first notes who is still to come, in this statement: in TRUNCATE part, parent; nobody comes for the part any more.
 -- +goose StatementBegin
 CREATE FUNCTION notifier.is_truncated_with_parent(watch text, relation oid) RETURNS boolean
 LANGUAGE plpgsql
@@ -77,7 +78,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     expected CONSTANT text[] := string_to_array(current_setting('notifier.truncating', true), ' ');
-    name CONSTANT text := md5(watch) || ':';
+    name CONSTANT text := md5(watch || statement_timestamp()) || ':';
 BEGIN
     IF name || relation = ANY (expected) THEN
         PERFORM set_config('notifier.truncating', array_to_string(array_remove(expected, name || relation), ' '), true);
@@ -155,8 +156,7 @@ COMMENT ON FUNCTION notifier.watch_triggers(jsonb) IS 'The triggers that a watch
 
 -- What follows writes SQL. A term of a plan is a column of the row, new."name", or the caller's expression, in which
 -- the row's columns stand by their bare names: they are of the innermost FROM, where there is nothing else. The lines
--- around it end a comment at its end. Where there is no expression, everything has its schema, operators too, in place
--- of a search_path.
+-- around it end a comment at its end.
 
 -- Where a row belongs: whether it is watched at all, its key, and for whom it is. Fenced by OFFSET 0, expressions are
 -- computed once.
@@ -352,7 +352,9 @@ BEGIN
             || CASE WHEN wants ? 'destroy' THEN notifier.watch_step(plan, 'DELETE') ELSE '' END
             || CASE WHEN wants ? 'create' THEN notifier.watch_step(plan, 'INSERT') ELSE '' END || E'END IF;\n';
     END IF;
-    body := body || E'BEGIN\nIF TG_OP OPERATOR(pg_catalog.=) ''UPDATE'' THEN\n' || step;
+    body := body || E'BEGIN\nIF pg_catalog.current_setting(''notifier.dropped'', true) OPERATOR(pg_catalog.<>) '''' THEN\n'
+        'PERFORM pg_catalog.set_config(''notifier.dropped'', '''', true);\nEND IF;\n'
+        'IF TG_OP OPERATOR(pg_catalog.=) ''UPDATE'' THEN\n' || step;
     IF wants ? 'create' THEN
         body := body || E'ELSIF TG_OP OPERATOR(pg_catalog.=) ''INSERT'' THEN\n' || notifier.watch_step(plan, 'INSERT');
     END IF;

@@ -144,45 +144,89 @@ AS $$
 $$;
 COMMENT ON FUNCTION notifier.watch_columns(regclass) IS 'The columns of a table that a trigger is given.';
 
--- A table without rows, to see whether what is written of the table compiles.
+-- A table without rows, to see whether what is written of the table compiles. It is not the table itself, whose row
+-- security policies may be such that only the application can ask it anything.
 CREATE FUNCTION notifier.watch_nothing(watched regclass) RETURNS text
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT format('(SELECT %s FROM ONLY %s AS t WHERE false)', string_agg(format('t.%I', c.name), ', ' ORDER BY c.n), watched)
+    SELECT format('(SELECT %s FROM (SELECT NULL::%s AS r) AS t WHERE false)',
+        string_agg(format('(t.r).%I', c.name), ', ' ORDER BY c.n), watched)
     FROM unnest(notifier.watch_columns(watched)) WITH ORDINALITY AS c (name, n)
 $$;
 COMMENT ON FUNCTION notifier.watch_nothing(regclass) IS 'Writes a table without rows.';
 
--- Demands that a term is one expression, no more and no less, and returns its type. It is parsed in two places at once:
--- what ends one of them too early does not fit the other. CASE takes no set-returning function either.
+-- Demands that a statement compiles. PREPARE does not look for constants, so no function of an expression is run: the
+-- owner's could go back to the role of a superuser who asks. Who is the owner has it run over no rows, which finds
+-- functions that may not be called, too.
 -- +goose StatementBegin
-CREATE FUNCTION notifier.watch_type(watched regclass, argument text, term text, before boolean) RETURNS text
+CREATE FUNCTION notifier.watch_check(statement text) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    takes_parameters boolean;
+BEGIN
+    EXECUTE 'PREPARE "notifier: check" AS ' || statement;
+    SELECT cardinality(p.parameter_types) > 0 INTO takes_parameters
+    FROM pg_prepared_statements AS p
+    WHERE p.name = 'notifier: check';
+    EXECUTE 'DEALLOCATE "notifier: check"';
+    IF takes_parameters THEN
+        RAISE undefined_parameter USING MESSAGE = 'there are no parameters';
+    ELSIF session_user = current_user THEN
+        EXECUTE statement;
+    END IF;
+END
+$$;
+-- +goose StatementEnd
+COMMENT ON FUNCTION notifier.watch_check(text) IS 'Demands that a statement compiles.';
+
+-- Demands that a term is one expression, no more and no less, and a condition a boolean one. It is parsed in two places
+-- at once: what ends one of them too early does not fit the other. CASE takes no set-returning function either.
+-- +goose StatementBegin
+CREATE FUNCTION notifier.watch_expression(watched regclass, argument text, term text) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     nothing CONSTANT text := notifier.watch_nothing(watched);
-    type text;
     state text;
     said text;
 BEGIN
-    EXECUTE format(
-        'SELECT pg_typeof((SELECT CASE WHEN true THEN (%1$s) END FROM %2$s AS new)), (SELECT (%1$s) FROM %2$s AS new) IS NULL %3$s',
-        term, nothing, CASE WHEN before THEN format('FROM (SELECT) AS one LEFT JOIN %s AS old ON false', nothing) ELSE '' END)
-    INTO type;
-    RETURN type;
+    PERFORM notifier.watch_check(format(
+        'SELECT (SELECT CASE WHEN true THEN (%1$s) END FROM %2$s AS new), (SELECT (%1$s) %3$s FROM %2$s AS new) IS NULL %4$s',
+        term, nothing, CASE argument WHEN 'condition' THEN 'IS TRUE' ELSE '' END,
+        CASE WHEN argument IN ('principal', 'payload')
+            THEN format('FROM (SELECT) AS one LEFT JOIN %s AS old ON false', nothing) ELSE '' END));
 EXCEPTION
     WHEN OTHERS THEN
         GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, said = MESSAGE_TEXT;
         RAISE EXCEPTION USING ERRCODE = state,
-            MESSAGE = format('%s is neither a column of %s nor an SQL expression over its columns: %s', argument, watched, said),
+            MESSAGE = format('%s is neither a column of %s nor %s over its columns: %s', argument, watched,
+                CASE argument WHEN 'condition' THEN 'a boolean SQL expression' ELSE 'an SQL expression' END, said),
             HINT = 'What is not in pg_catalog needs its schema before it.';
 END
 $$;
 -- +goose StatementEnd
-COMMENT ON FUNCTION notifier.watch_type(regclass, text, text, boolean) IS
-    'Demands that a term is one expression, and returns its type.';
+COMMENT ON FUNCTION notifier.watch_expression(regclass, text, text) IS 'Demands that a term is one expression.';
+
+-- A column as text, the same whoever writes: that of a date or time depends on the session's settings.
+CREATE FUNCTION notifier.watch_text(watched regclass, name text) RETURNS text
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT format(CASE COALESCE(NULLIF(t.typbasetype, 0), t.oid)
+        WHEN 'date'::regtype THEN '(to_json(new.%I) #>> ''{}'')'
+        WHEN 'timestamp'::regtype THEN '(to_json(new.%I) #>> ''{}'')'
+        WHEN 'timestamptz'::regtype THEN '((to_json(timezone(''UTC'', new.%I)) #>> ''{}'') || ''Z'')'
+        ELSE 'new.%I::text' END, a.attname)
+    FROM pg_attribute AS a
+    JOIN pg_type AS t ON t.oid = a.atttypid
+    WHERE a.attrelid = watched
+      AND a.attname = watch_text.name
+$$;
+COMMENT ON FUNCTION notifier.watch_text(regclass, text) IS 'Writes a column as text, the same in all sessions.';
 
 -- Turns the options into what the functions above need.
 -- +goose StatementBegin
@@ -196,7 +240,6 @@ DECLARE
     parts CONSTANT text[] := ARRAY(SELECT btrim(part) FROM unnest(string_to_array(options ->> 'key', ',')) AS part);
     unknown text;
     argument text;
-    type text;
 BEGIN
     FOREACH argument IN ARRAY ARRAY['columns', 'without', 'changes'] LOOP
         SELECT c.name INTO unknown
@@ -209,18 +252,15 @@ BEGIN
     FOREACH argument IN ARRAY ARRAY['key', 'dataset', 'recipient', 'condition', 'principal', 'payload'] LOOP
         CONTINUE WHEN NOT options ? argument;
         IF argument NOT IN ('condition', 'principal', 'payload') AND options ->> argument = ANY (there) THEN
-            plan := plan || jsonb_build_object(argument, format('new.%I', options ->> argument));
+            plan := plan || jsonb_build_object(argument, notifier.watch_text(watched, options ->> argument));
         ELSIF argument = 'key' AND parts <@ there THEN
             plan := plan || jsonb_build_object('key', (
-                SELECT format('pg_catalog.concat(%s)', string_agg(format('new.%I::pg_catalog.text', p.name), ', '','', ' ORDER BY p.n))
+                SELECT format('pg_catalog.concat(%s)', string_agg(notifier.watch_text(watched, p.name), ', '','', ' ORDER BY p.n))
                 FROM unnest(parts) WITH ORDINALITY AS p (name, n)));
         ELSE
             plan := plan || jsonb_build_object(argument, E'\n' || (options ->> argument) || E'\n', 'expressive', true);
         END IF;
-        type := notifier.watch_type(watched, argument, plan ->> argument, argument IN ('principal', 'payload'));
-        IF argument = 'condition' AND type <> 'boolean' THEN
-            RAISE datatype_mismatch USING MESSAGE = format('condition must be of type boolean, it is of type %s', type);
-        END IF;
+        PERFORM notifier.watch_expression(watched, argument, plan ->> argument);
     END LOOP;
     IF NOT plan ?| ARRAY['columns', 'payload'] AND (
         plan ? 'without'
@@ -250,6 +290,38 @@ AS $$
 $$;
 COMMENT ON FUNCTION notifier.watch_function(regclass, text) IS 'The name of the trigger function of a watch.';
 
+-- Refuses to take for a watch's function what is not: one of somebody else, also of a former owner of the table, or that
+-- of a table which had this one's name (parts that have left a table go on with its function).
+-- +goose StatementBegin
+CREATE FUNCTION notifier.watch_owns(watched regclass, event_type text) RETURNS void
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    function CONSTANT regprocedure := to_regprocedure(notifier.watch_function(watched, event_type) || '()');
+    owned CONSTANT boolean := (SELECT p.proowner = c.relowner FROM pg_proc AS p, pg_class AS c WHERE p.oid = function AND c.oid = watched);
+    users CONSTANT oid[] := ARRAY(SELECT t.tgrelid FROM pg_trigger AS t WHERE t.tgfoid = function);
+BEGIN
+    IF function IS NULL THEN
+        RETURN;
+    ELSIF NOT owned AND watched = ANY (users) THEN
+        RAISE duplicate_function USING
+            MESSAGE = format('%s is watched by a function that is not its owner''s: %s', watched, function),
+            HINT = format('DROP FUNCTION %s CASCADE; ends that watch.', function);
+    ELSIF NOT owned OR notifier.watch_options(obj_description(function, 'pg_proc')) ->> 'event_type' IS DISTINCT FROM event_type THEN
+        RAISE duplicate_function USING MESSAGE = format('there is a function %s already that watches nothing', function);
+    ELSIF watched <> ALL (users) AND EXISTS (
+        SELECT FROM unnest(users) AS u WHERE u NOT IN (SELECT notifier.watch_tree(watched))
+    ) THEN
+        RAISE duplicate_function USING
+            MESSAGE = format('the function %s still watches %s, which had the name of %s', function, users[1]::regclass, watched),
+            HINT = format('Call watch_table or unwatch_table for %s first.', users[1]::regclass);
+    END IF;
+END
+$$;
+-- +goose StatementEnd
+COMMENT ON FUNCTION notifier.watch_owns(regclass, text) IS 'Refuses to take for a watch''s function what is not.';
+
 -- Quotes a text in dollars that it does not hold.
 -- +goose StatementBegin
 CREATE FUNCTION notifier.watch_quote(said text) RETURNS text
@@ -270,7 +342,8 @@ $$;
 COMMENT ON FUNCTION notifier.watch_quote(text) IS 'Quotes a text in dollars that it does not hold.';
 
 -- The statements that set up a watch. What depends on the database, the owner and the parts of the table, is looked up
--- when they are run.
+-- when they are run. The search_path is set, also where there is no expression: a column's type may have a cast to json
+-- or text, whose function would run with the owner's rights and find what the writer has put in its way.
 -- +goose StatementBegin
 CREATE FUNCTION notifier.watch_statements(watched regclass, options jsonb, body text) RETURNS SETOF text
 LANGUAGE plpgsql STABLE
@@ -284,10 +357,9 @@ DECLARE
     statements text[];
     one record;
 BEGIN
-    RETURN NEXT format(E'CREATE OR REPLACE FUNCTION %s() RETURNS trigger\nLANGUAGE plpgsql\nSECURITY DEFINER\nSET jit = off\n%sAS %s',
-        function, CASE WHEN options ? 'expressive' THEN E'SET search_path = pg_catalog, pg_temp\n' ELSE '' END,
-        notifier.watch_quote(body));
-    RETURN NEXT format('COMMENT ON FUNCTION %s() IS %L', function, 'notifier.watch_table ' || (options - 'expressive')::text);
+    RETURN NEXT format(E'CREATE OR REPLACE FUNCTION %s() RETURNS trigger\nLANGUAGE plpgsql\nSECURITY DEFINER\nSET jit = off\n'
+        'SET search_path = pg_catalog, pg_temp\nAS %s', function, notifier.watch_quote(body));
+    RETURN NEXT format('COMMENT ON FUNCTION %s() IS %L', function, 'notifier.watch_table ' || options::text);
     RETURN NEXT format('REVOKE ALL ON FUNCTION %s() FROM PUBLIC', function);
     RETURN NEXT 'DO ' || notifier.watch_quote(format(
         E'\nBEGIN\n    EXECUTE (\n        SELECT pg_catalog.format(''ALTER FUNCTION %%s() OWNER TO %%I'', %L, pg_catalog.pg_get_userbyid(relowner))\n'
@@ -374,12 +446,9 @@ BEGIN
         'original', COALESCE(original, false), 'principal', principal, 'actions', actions, 'public', COALESCE(public, false)));
     plan := notifier.watch_plan(watched, options);
     FOREACH operation IN ARRAY ARRAY['INSERT', 'UPDATE', 'DELETE'] LOOP
-        EXECUTE notifier.watch_query(plan, operation, nothing, nothing);
+        PERFORM notifier.watch_check(notifier.watch_query(plan, operation, nothing, nothing));
     END LOOP;
-    RETURN QUERY
-    SELECT notifier.watch_statements(
-        watched, CASE WHEN (plan ->> 'expressive')::boolean THEN options || '{"expressive": true}' ELSE options END,
-        notifier.watch_body(plan));
+    RETURN QUERY SELECT notifier.watch_statements(watched, options, notifier.watch_body(plan));
     IF previous IS NOT NULL THEN
         PERFORM notifier.act_as(previous);
     END IF;
@@ -411,7 +480,6 @@ AS $$
 DECLARE
     owner CONSTANT text := notifier.watch_owner(watched);
     previous CONSTANT text := notifier.act_as(owner);
-    function CONSTANT text := notifier.watch_function(watched, event_type);
     former CONSTANT oid[] := ARRAY( -- that of the table's former name, too
         SELECT w.function::oid
         FROM notifier.watched AS w
@@ -420,14 +488,7 @@ DECLARE
     );
     statement text;
 BEGIN
-    IF EXISTS (
-        SELECT FROM pg_proc AS p
-        WHERE p.oid = to_regprocedure(function || '()')
-          AND (p.proowner <> (SELECT c.relowner FROM pg_class AS c WHERE c.oid = watched)
-            OR notifier.watch_options(obj_description(p.oid, 'pg_proc')) ->> 'event_type' IS DISTINCT FROM event_type)
-    ) THEN
-        RAISE duplicate_function USING MESSAGE = format('there is a function %s() already that watches nothing', function);
-    END IF;
+    PERFORM notifier.watch_owns(watched, event_type);
     FOREACH statement IN ARRAY ARRAY(SELECT notifier.watch_sql(
         watched, event_type, key, dataset, recipient, columns, without, condition, changes, payload, original, principal,
         actions, public))
@@ -509,8 +570,8 @@ COMMENT ON FUNCTION notifier.unwatch_table(regclass, text) IS 'Ends the watch of
 REVOKE ALL ON notifier.watched FROM PUBLIC;
 REVOKE ALL ON FUNCTION
     notifier.watch_tree(oid), notifier.watch_owner(regclass), notifier.act_as(text),
-    notifier.watch_type(regclass, text, text, boolean), notifier.watch_columns(regclass), notifier.watch_nothing(regclass), notifier.watch_plan(regclass, jsonb),
-    notifier.watch_function(regclass, text), notifier.watch_quote(text),
+    notifier.watch_check(text), notifier.watch_expression(regclass, text, text), notifier.watch_columns(regclass), notifier.watch_nothing(regclass), notifier.watch_text(regclass, text), notifier.watch_plan(regclass, jsonb),
+    notifier.watch_function(regclass, text), notifier.watch_owns(regclass, text), notifier.watch_quote(text),
     notifier.watch_statements(regclass, jsonb, text),
     notifier.watch_sql(regclass, text, text, text, text, text[], text[], text, text[], text, boolean, text, text[], boolean),
     notifier.watch_table(regclass, text, text, text, text, text[], text[], text, text[], text, boolean, text, text[], boolean),
@@ -518,8 +579,8 @@ REVOKE ALL ON FUNCTION
     FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION
     notifier.watch_tree(oid), notifier.watch_owner(regclass), notifier.act_as(text),
-    notifier.watch_type(regclass, text, text, boolean), notifier.watch_columns(regclass), notifier.watch_nothing(regclass), notifier.watch_plan(regclass, jsonb),
-    notifier.watch_function(regclass, text), notifier.watch_quote(text),
+    notifier.watch_check(text), notifier.watch_expression(regclass, text, text), notifier.watch_columns(regclass), notifier.watch_nothing(regclass), notifier.watch_text(regclass, text), notifier.watch_plan(regclass, jsonb),
+    notifier.watch_function(regclass, text), notifier.watch_owns(regclass, text), notifier.watch_quote(text),
     notifier.watch_statements(regclass, jsonb, text),
     notifier.watch_sql(regclass, text, text, text, text, text[], text[], text, text[], text, boolean, text, text[], boolean),
     notifier.watch_table(regclass, text, text, text, text, text[], text[], text, text[], text, boolean, text, text[], boolean),
@@ -551,9 +612,12 @@ DROP FUNCTION notifier.watch_table(regclass, text, text, text, text, text[], tex
 DROP FUNCTION notifier.watch_sql(regclass, text, text, text, text, text[], text[], text, text[], text, boolean, text, text[], boolean);
 DROP FUNCTION notifier.watch_statements(regclass, jsonb, text);
 DROP FUNCTION notifier.watch_quote(text);
+DROP FUNCTION notifier.watch_owns(regclass, text);
 DROP FUNCTION notifier.watch_function(regclass, text);
 DROP FUNCTION notifier.watch_plan(regclass, jsonb);
-DROP FUNCTION notifier.watch_type(regclass, text, text, boolean);
+DROP FUNCTION notifier.watch_text(regclass, text);
+DROP FUNCTION notifier.watch_expression(regclass, text, text);
+DROP FUNCTION notifier.watch_check(text);
 DROP FUNCTION notifier.watch_nothing(regclass);
 DROP FUNCTION notifier.watch_columns(regclass);
 DROP FUNCTION notifier.act_as(text);

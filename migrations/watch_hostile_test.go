@@ -1,6 +1,7 @@
 package migrations_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -147,4 +148,63 @@ func TestWatchHostile_ExpressionsHaveNoOtherRights(t *testing.T) {
 		t.Errorf("goes on as %s", role)
 	}
 	exec(t, a.admin, "RESET ROLE")
+}
+
+// A superuser has a table watched by its owner's function: the owner gains nothing by it, also not by going back to the
+// role that asks.
+func TestWatchHostile_ExpressionsDoNotRunWhenWatched(t *testing.T) {
+	t.Parallel()
+	a := newApplication(t, issues,
+		"CREATE TABLE seen (who text)",
+		`CREATE FUNCTION note() RETURNS void LANGUAGE plpgsql AS $$
+		BEGIN
+			PERFORM set_config('role', 'none', true);
+			INSERT INTO app.seen VALUES (current_user);
+		END $$`,
+		`CREATE FUNCTION constant() RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$
+		BEGIN
+			PERFORM app.note();
+			RETURN 'x';
+		END $$`)
+	for _, argument := range []string{"key", "dataset", "recipient", "principal", "payload"} {
+		exec(t, a.admin, "SELECT notifier.watch_table('app.issues', 't', public => true, "+argument+" => 'app.constant()')")
+	}
+	exec(t, a.admin, "SELECT notifier.watch_table('app.issues', 't', public => true, condition => 'app.constant() = ''x''')")
+	if n := scalar[int](t, a.admin, "SELECT count(*)::int FROM app.seen"); n != 0 {
+		t.Errorf("the owner's function has run %d times", n)
+	}
+}
+
+// A column's type may have a cast, whose function finds nothing of the writer's when it runs with the owner's rights.
+func TestWatchHostile_CastsOfColumns(t *testing.T) {
+	t.Parallel()
+	a := newApplication(t,
+		"CREATE TYPE level AS ENUM ('HIGH')",
+		"CREATE FUNCTION level_json(level) RETURNS json LANGUAGE plpgsql STABLE AS $$ BEGIN RETURN to_json(lower($1::text)); END $$",
+		"CREATE CAST (level AS json) WITH FUNCTION level_json(level)",
+		"CREATE TABLE alarms (id int PRIMARY KEY, level level)")
+	a.watch("alarms", "'t', public => true")
+	exec(t, a.admin, "CREATE SCHEMA theirs AUTHORIZATION "+scalar[string](t, a.writer, "SELECT quote_ident(current_user)"))
+	exec(t, a.writer, "GRANT USAGE ON SCHEMA theirs TO PUBLIC",
+		"CREATE FUNCTION theirs.lower(text) RETURNS text LANGUAGE plpgsql AS $$ BEGIN RETURN 'run as ' || current_user; END $$",
+		"SET search_path = theirs, pg_catalog, app")
+	a.tells("INSERT INTO alarms VALUES (1, 'HIGH')", `create 1 {"id":1,"level":"high"}`)
+	exec(t, a.owner, "DROP TYPE level CASCADE") // with the cast, which is nobody's
+}
+
+// What a writer sets neither forges the count of what was dropped, nor hides it, nor fails anything.
+func TestWatchHostile_CountsOfTheDropped(t *testing.T) {
+	t.Parallel()
+	a := newApplication(t, issues)
+	a.watch("issues", "'t', dataset => 'dataset_id', columns => '{id}'")
+	for i, setting := range []string{"9223372036854775806", "1000", "-1000", "junk", "99999999999999999999"} {
+		exec(t, a.writer, "SET notifier.dropped = '"+setting+"'")
+		exec(t, a.writer, fmt.Sprintf("INSERT INTO issues (id) SELECT %d + generate_series(1, 25)", 100*i))
+		if got := a.dropped(); len(got) != 21 || got[20] != "more of the same statement 5" {
+			t.Errorf("with %s: %d rows: %q", setting, len(got), got)
+		}
+		exec(t, a.writer, "SET notifier.dropped = '"+setting+"'")
+		a.tells(fmt.Sprintf("INSERT INTO issues (id, dataset_id) VALUES (%d, 'd')", 100*i), fmt.Sprintf(`create %d d  {"id":%[1]d}`, 100*i))
+		a.expectDropped(setting)
+	}
 }

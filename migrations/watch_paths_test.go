@@ -34,7 +34,7 @@ func evil(t *testing.T, a *application) {
 }
 
 // Whatever the caller's or the writer's search_path holds is not used: neither when a table is to be watched, nor when
-// somebody writes, also where the functions do without a search_path of their own.
+// somebody writes.
 func TestWatchHostile_SearchPath(t *testing.T) {
 	t.Parallel()
 	a := newApplication(t, issues, parts)

@@ -2,13 +2,16 @@ package migrations_test
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	osexec "os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"example.com/notifier/db/dbtest"
 )
@@ -141,4 +144,40 @@ func program(t *testing.T, name string) string {
 		t.Skipf("%s is not installed", wanted)
 	}
 	return path
+}
+
+// A new table that takes the name of a watched one does not take its function: the former would be told by the rules of
+// the new one.
+func TestWatch_NameOfAnotherTable(t *testing.T) {
+	t.Parallel()
+	a := newApplication(t, issues)
+	a.watch("issues", "'t', dataset => 'dataset_id', columns => '{id}'")
+	exec(t, a.owner, "ALTER TABLE issues RENAME TO former", "CREATE TABLE issues (LIKE former INCLUDING ALL)")
+	const watch = "SELECT notifier.watch_table('app.issues', 't', public => true, columns => '{id,secret}')"
+	refused(t, a.owner, "42723", watch)
+	a.tells("INSERT INTO former (id, dataset_id, secret) VALUES (1, 'd', 's')", `create 1 d  {"id":1}`)
+	a.watch("former", "'t', dataset => 'dataset_id', columns => '{id}'")
+	exec(t, a.owner, watch)
+	a.expectWatched("both", "app.former t complete", "app.issues t complete")
+	a.tells("INSERT INTO former (id, dataset_id, secret) VALUES (2, 'd', 's')", `create 2 d  {"id":2}`)
+}
+
+// A table that has got another owner goes on with the rights of the former, until somebody ends that.
+func TestWatch_NewOwner(t *testing.T) {
+	t.Parallel()
+	a := newApplication(t, issues)
+	const watch = "SELECT notifier.watch_table('app.issues', 't', public => true, columns => '{id}')"
+	exec(t, a.owner, watch)
+	successor := newRole(t, a.admin, "successor")
+	exec(t, a.admin, "GRANT notifier_publisher TO "+successor, "GRANT USAGE, CREATE ON SCHEMA app TO "+successor,
+		"ALTER TABLE app.issues OWNER TO "+successor)
+	_, err := become(t, a.url, successor).Exec(t.Context(), watch)
+	pgErr, ok := errors.AsType[*pgconn.PgError](err)
+	if !ok || !strings.Contains(pgErr.Message, "not its owner's") {
+		t.Fatalf("got %v", err)
+	}
+	end, _, _ := strings.Cut(pgErr.Hint, ";")
+	exec(t, a.owner, end)
+	exec(t, become(t, a.url, successor), watch)
+	a.expectWatched("by the new owner", "app.issues t complete")
 }

@@ -134,3 +134,25 @@ func TestWatch_SeveralTypesOfOneTable(t *testing.T) {
 	a.expectWatched("one type is left", "app.issues b complete")
 	a.tells("DELETE FROM issues", `destroy 1 >ann {"title":"a"}`)
 }
+
+// A row has one key, whatever the settings of who writes.
+func TestWatch_KeysOfTimes(t *testing.T) {
+	t.Parallel()
+	a := newApplication(t, "CREATE TABLE log (day date, at timestamptz, local timestamp, v int, PRIMARY KEY (day, at, local))")
+	a.watch("log", "'t', public => true, columns => '{v}', recipient => 'day', dataset => 'at'")
+	const key = "2026-11-22,2026-11-22T12:00:00Z,2026-11-22T13:00:00 2026-11-22T12:00:00Z  >2026-11-22"
+	a.tells("INSERT INTO log VALUES ('2026-11-22', '2026-11-22 12:00Z', '2026-11-22 13:00', 1)", "create "+key+` {"v":1}`)
+	exec(t, a.writer, "SET DateStyle = German", "SET TimeZone = 'Asia/Tokyo'")
+	a.tells("UPDATE log SET v = 2", "update "+key+` {"v":2}`)
+}
+
+// Policies of row security are the application's sessions' business, not that of who has a table watched.
+func TestWatch_RowSecurity(t *testing.T) {
+	t.Parallel()
+	a := newApplication(t, issues,
+		"ALTER TABLE issues ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY",
+		"CREATE POLICY tenant ON issues USING (dataset_id = current_setting('app.tenant'))")
+	a.watch("issues", "'t', dataset => 'dataset_id', payload => 'upper(title)'")
+	exec(t, a.writer, "SET app.tenant = 'd'")
+	a.tells("INSERT INTO issues (id, title, dataset_id) VALUES (1, 'a', 'd')", `create 1 d  "A"`)
+}

@@ -42,6 +42,8 @@ func TestWatch_TruncateOfPartitionsIsOneEvent(t *testing.T) {
 	a.tells("TRUNCATE p, pb, pcc", "truncate")
 	a.tells("BEGIN; TRUNCATE p; TRUNCATE pc; TRUNCATE pb; TRUNCATE p; COMMIT", "truncate", "truncate", "truncate", "truncate")
 	a.tells("BEGIN; SAVEPOINT s; TRUNCATE p; ROLLBACK TO s; TRUNCATE pb; COMMIT", "truncate")
+	exec(t, a.writer, "BEGIN", "TRUNCATE pa, p", "TRUNCATE pa", "COMMIT")
+	a.expect("a part, its parent, and the part once more", "truncate", "truncate", "truncate")
 }
 
 // A trigger that refuses a row where an update has moved it leaves an update with fewer new rows than old ones: what
