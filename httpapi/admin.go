@@ -26,10 +26,16 @@ const (
 )
 
 // OperatorHandler answers whoever asks, about all instances: it is for an address
-// that only operators, and other instances, can reach.
-func (s *Server) OperatorHandler() http.Handler {
+// that only operators, and other instances, can reach. What else there is at that
+// address is up to rest; nil: nothing. As nobody is asked who they are, foreign web
+// pages are kept out of all of it.
+func (s *Server) OperatorHandler(rest http.Handler) http.Handler {
 	r := chi.NewRouter()
-	r.NotFound(bare(http.StatusNotFound))
+	r.Use(s.operators.protect)
+	if rest == nil {
+		rest = bare(http.StatusNotFound)
+	}
+	r.NotFound(rest.ServeHTTP)
 	r.MethodNotAllowed(wrongMethod(r))
 	r.Route("/admin", s.adminRoutes)
 	return r

@@ -147,7 +147,7 @@ func TestAdmin_OnlyForAdmins(t *testing.T) {
 			}
 		}
 	}
-	operators := httptest.NewServer(s.server.OperatorHandler())
+	operators := httptest.NewServer(s.server.OperatorHandler(nil))
 	t.Cleanup(operators.Close)
 	open := *s
 	open.url = operators.URL
@@ -196,7 +196,7 @@ func TestAdmin_OtherInstances(t *testing.T) {
 	t.Parallel()
 	other := setup(t, func(c *httpapi.Config) { c.Operation.Self = notifier.Instance{ID: "good", StartedAt: time.Unix(1, 0)} })
 	other.announce("ann", 0)
-	good := impostor(t, other.server.OperatorHandler().ServeHTTP)
+	good := impostor(t, other.server.OperatorHandler(nil).ServeHTTP)
 	release := make(chan struct{})
 	defer close(release)
 	followed := impostor(t, func(http.ResponseWriter, *http.Request) { t.Error("a redirect was followed") })

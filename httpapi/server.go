@@ -34,6 +34,7 @@ type Server struct {
 	commands    rate          // of one connection
 	delayed     atomic.Uint64 // commands
 	busy        crowdedness
+	operators   *guard // of their address
 	asker       *instances.Asker
 	answering   chan struct{} // has room for the questions of operators that may be answered at once
 	// life is that of what is asked of the store for connections; giveUp ends
@@ -48,6 +49,7 @@ func New(c Config) (*Server, error) {
 	complete, err := c.complete()
 	refused := newRefusals(complete.Logger)
 	guard, guardErr := newGuard(complete, refused)
+	operators, _ := newOperatorsGuard(complete, refused) // what is wrong with it is wrong with the other
 	sessions, keyErr := auth.NewSigner(complete.SessionKey, nil)
 	module, moduleErr := console.Module()
 	page, pageErr := console.Page()
@@ -71,6 +73,7 @@ func New(c Config) (*Server, error) {
 		began:       time.Now(),
 		refusals:    refused,
 		commands:    commandRate(complete),
+		operators:   operators,
 		asker:       instances.NewAsker(),
 		answering:   make(chan struct{}, maxAdmin),
 	}
