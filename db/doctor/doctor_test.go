@@ -269,6 +269,28 @@ func TestExamine_NoRoom(t *testing.T) {
 	}
 }
 
+// The connections of others are seen to be there, whatever else the role may see.
+func TestExamine_NoRoomForOthers(t *testing.T) {
+	t.Parallel()
+	at := dbtest.NewCluster(t, dbtest.Settings(map[string]string{"max_connections": "20"})).URL("")
+	p := &patient{t: t, url: at, conn: dbtest.Connect(t, at)}
+	p.exec(`CREATE ROLE plain LOGIN PASSWORD 'x'`)
+	p.exec(`GRANT notifier_server TO plain`)
+	for range 9 {
+		dbtest.Connect(t, at)
+	}
+	u, err := url.Parse(at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.User = url.UserPassword("plain", "x")
+	p.url = u.String()
+	if wrong := p.examine(func(c *Config) { c.Connections = 5 }); len(wrong) > 0 {
+		t.Errorf("%+v", wrong)
+	}
+	p.finds("connections", notifier.Warning, "are free, a server opens up to 10", func(c *Config) { c.Connections = 10 })
+}
+
 // Every check has a name of its own: by it an operator tells them apart.
 func TestChecks_Names(t *testing.T) {
 	t.Parallel()
