@@ -106,6 +106,16 @@ func TestExamine_NothingIsWrong(t *testing.T) {
 	if wrong := p.examine(); len(wrong) > 0 {
 		t.Errorf("with some events, and functions of the application's: %+v", wrong)
 	}
+	p.exec(`CREATE TABLE public.asked (user_id text)`)
+	p.exec(`GRANT INSERT ON public.asked TO notifier_server`)
+	p.exec(`CREATE OR REPLACE FUNCTION notifier.user_exists(user_id text) RETURNS boolean LANGUAGE sql AS 'INSERT INTO public.asked VALUES (user_id) RETURNING true'`)
+	if wrong := p.examine(); len(wrong) > 0 {
+		t.Errorf("with a policy that writes: %+v", wrong)
+	}
+	var asked int
+	if err := p.conn.QueryRow(t.Context(), `SELECT count(*) FROM public.asked`).Scan(&asked); err != nil || asked > 0 {
+		t.Errorf("%d were written, %v", asked, err)
+	}
 }
 
 func TestExamine_FindsFaultsOfTheSchema(t *testing.T) {
