@@ -63,7 +63,7 @@ func (d *DB) RetainOnce(ctx context.Context) (int64, error) {
 	if err != nil {
 		return removed, err
 	}
-	return removed, errors.Join(forgetKeys(ctx, conn), forgetSessions(ctx, conn))
+	return removed, errors.Join(forgetKeys(ctx, conn), forgetSessions(ctx, conn), forgetInstances(ctx, conn), d.forgetDropped(ctx, conn))
 }
 
 // forgetKeys deletes the idempotency keys that are too old, some at a time.

@@ -81,6 +81,12 @@ type Config struct {
 	// default: none.
 	AllowedHosts []string
 
+	// NoConsole leaves the console out, the page at the root.
+	NoConsole bool
+
+	// Operation is what operators can ask for; default: for this server alone.
+	Operation Operation
+
 	// SysadmTypes are the types of events that sysadm's clients may subscribe
 	// to, besides dispatcher, life-preserver, system-state and SysadmLatest;
 	// "*" is any.

@@ -37,7 +37,7 @@ type conn struct {
 	wire     *wire
 	socket   socket
 
-	born          int // tick of the heartbeat
+	born          birth
 	pings         uint32
 	busy          atomic.Bool // its reader works for it, and does not listen
 	gaveAtPing    uint32
@@ -63,7 +63,7 @@ type conn struct {
 func (c *conn) run(ws *websocket.Conn) {
 	defer c.server.connections.release(c.place)
 	c.traffic.began()
-	if !c.server.connections.add(c) {
+	if !c.server.connections.add(c, c.server.uptime()) {
 		c.End(notifier.EndedByShutdown)
 	}
 	if c.admitted {
@@ -214,7 +214,7 @@ func (c *conn) endUnlessSubscribed(reason notifier.Ending) {
 	}
 }
 
-func (c *conn) birth() *int { return &c.born }
+func (c *conn) birth() *birth { return &c.born }
 
 // decide settles why the connection ends, if nobody has yet.
 func (c *conn) decide(reason notifier.Ending) bool {

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"example.com/notifier/httpapi/instances"
 	"example.com/notifier/notifier"
 )
 
@@ -29,8 +30,18 @@ type member interface {
 	endUnlessSubscribed(reason notifier.Ending)
 	// waiting returns what waits for its client.
 	waiting() (events, bytes int)
-	// birth is where connections notes the tick at which it was added.
-	birth() *int
+	// birth is where connections notes when it was added.
+	birth() *birth
+	// describe tells operators about it; it is called under the lock of
+	// connections.
+	describe() (instances.Client, *notifier.Subscriber)
+}
+
+// birth is when a connection was added.
+type birth struct {
+	tick   int           // of the heartbeat
+	serial uint64        // of all connections; from 1
+	uptime time.Duration // of the server
 }
 
 // connections knows every open connection, and what is due for which.
@@ -50,6 +61,7 @@ type connections struct {
 	perAddress crowd[netip.Addr]
 	paid       time.Duration // connects are, until then
 	now        int           // ticks so far
+	born       uint64        // connections so far
 	slices     [rounds]map[member]struct{}
 }
 
@@ -115,12 +127,13 @@ func (s *connections) release(p *place) {
 }
 
 // add begins to care for a connection; it returns false if the server stops.
-func (s *connections) add(c member) bool {
+func (s *connections) add(c member, uptime time.Duration) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	born := s.now + 1 // so that no ping comes before its time
+	s.born++
+	born := birth{tick: s.now + 1, serial: s.born, uptime: uptime} // the next tick, so that no ping comes before its time
 	*c.birth() = born
-	at := born % rounds
+	at := born.tick % rounds
 	if s.slices[at] == nil {
 		s.slices[at] = make(map[member]struct{})
 	}
@@ -131,7 +144,7 @@ func (s *connections) add(c member) bool {
 func (s *connections) remove(c member) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.slices[*c.birth()%rounds], c)
+	delete(s.slices[c.birth().tick%rounds], c)
 }
 
 func (s *connections) isDraining() bool {
@@ -168,7 +181,7 @@ func (s *connections) turn() (due, late []member) {
 	defer s.mu.Unlock()
 	s.now++
 	for c := range s.slices[s.now%rounds] {
-		if s.now-*c.birth() >= rounds {
+		if s.now-c.birth().tick >= rounds {
 			due = append(due, c)
 		}
 	}
@@ -176,7 +189,7 @@ func (s *connections) turn() (due, late []member) {
 		return due, nil
 	}
 	for c := range s.slices[(s.now-s.deadline)%rounds] {
-		if s.now-*c.birth() >= s.deadline {
+		if s.now-c.birth().tick >= s.deadline {
 			late = append(late, c)
 		}
 	}

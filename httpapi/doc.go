@@ -27,6 +27,12 @@
 // frames. It writes to a socket of ours (wire.go), so its frames and the
 // ready-made ones of the events go through the same outbox, each in one piece.
 //
+// Browsers are given a module and a page (pages.go; package console), which know of
+// all this only what every client does.
+//
+// Operators ask for what all instances hold and do (admin.go); the one that is asked
+// asks the others (package instances).
+//
 // # Goroutines
 //
 // [Server.Run] owns the HTTP servers and the heartbeat, and waits for all of

@@ -51,7 +51,7 @@ func (s *Server) TakingPasswords() http.Handler {
 		if user, password, ok := r.BasicAuth(); ok {
 			who, err := s.logIn(r.Context(), user, password, peerOf(r))
 			if err != nil {
-				s.unauthorized(w, err)
+				s.unauthorized(w, err, refuse)
 				return
 			}
 			r = withCaller(r, who)

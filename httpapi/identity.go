@@ -150,17 +150,20 @@ func (s *Server) admit(ctx context.Context, who caller, about *object) (admissio
 // callerKey is where a request's context keeps its caller.
 type callerKey struct{}
 
+// teller answers a request that is refused, in its protocol's words.
+type teller func(w http.ResponseWriter, status int, why string)
+
 // requires lets only callers with a role through.
-func (s *Server) requires(role auth.Role) func(http.Handler) http.Handler {
+func (s *Server) requires(role auth.Role, tell teller) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			who, err := s.authenticate(r)
 			switch {
 			case err != nil:
-				s.unauthorized(w, err)
+				s.unauthorized(w, err, tell)
 			case !who.Roles.Has(role):
 				s.refusals.note(RefusedNoRole)
-				refuse(w, http.StatusForbidden, "the token's user lacks the role "+string(role))
+				tell(w, http.StatusForbidden, "the token's user lacks the role "+string(role))
 			default:
 				next.ServeHTTP(w, withCaller(r, who))
 			}
@@ -187,10 +190,10 @@ func requester(r *http.Request) string {
 
 // unauthorized answers a request without a credential that is any good
 // (RFC 6750, 3), or one whose credential can't be looked at now.
-func (s *Server) unauthorized(w http.ResponseWriter, err error) {
+func (s *Server) unauthorized(w http.ResponseWriter, err error, tell teller) {
 	s.refusals.noteError(err)
 	if errors.Is(err, errUnavailable) {
-		refuse(w, http.StatusServiceUnavailable, err.Error())
+		tell(w, http.StatusServiceUnavailable, err.Error())
 		return
 	}
 	challenge := `Bearer`
@@ -198,5 +201,5 @@ func (s *Server) unauthorized(w http.ResponseWriter, err error) {
 		challenge = `Bearer error="invalid_token"`
 	}
 	w.Header().Set("WWW-Authenticate", challenge)
-	refuse(w, http.StatusUnauthorized, err.Error())
+	tell(w, http.StatusUnauthorized, err.Error())
 }

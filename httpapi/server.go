@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"example.com/notifier/httpapi/auth"
+	"example.com/notifier/httpapi/console"
+	"example.com/notifier/httpapi/instances"
 	"example.com/notifier/notifier"
 	"github.com/go-chi/chi/v5"
 )
@@ -25,11 +27,15 @@ type Server struct {
 	pushing     budget
 	counters    counters
 	handler     http.Handler
+	module      http.Handler            // for other people's pages
+	page        map[string]http.Handler // the console's files, by their path; nil: there is none
 	began       time.Time
 	refusals    *refusals
 	commands    rate          // of one connection
 	delayed     atomic.Uint64 // commands
 	busy        crowdedness
+	asker       *instances.Asker
+	answering   chan struct{} // has room for the questions of operators that may be answered at once
 	// life is that of what is asked of the store for connections; giveUp ends
 	// it, when a server that stops has no time left.
 	life   context.Context
@@ -43,7 +49,12 @@ func New(c Config) (*Server, error) {
 	refused := newRefusals(complete.Logger)
 	guard, guardErr := newGuard(complete, refused)
 	sessions, keyErr := auth.NewSigner(complete.SessionKey, nil)
-	if err := errors.Join(err, guardErr, keyErr); err != nil {
+	module, moduleErr := console.Module()
+	page, pageErr := console.Page()
+	if complete.NoConsole {
+		page = nil
+	}
+	if err := errors.Join(err, guardErr, keyErr, moduleErr, pageErr); err != nil {
 		return nil, fmt.Errorf("configure the HTTP side: %w", err)
 	}
 	s := &Server{
@@ -51,6 +62,8 @@ func New(c Config) (*Server, error) {
 		connections: newConnections(complete),
 		logins:      auth.NewLogins(auth.LoginConfig{}),
 		sessions:    sessions,
+		module:      module,
+		page:        page,
 		cursors:     notifier.NewCursorSigner(complete.SessionKey),
 		places:      newPlaces(complete.MaxReplays),
 		pushing:     newBudget(complete.MaxPushing),
@@ -58,6 +71,8 @@ func New(c Config) (*Server, error) {
 		began:       time.Now(),
 		refusals:    refused,
 		commands:    commandRate(complete),
+		asker:       instances.NewAsker(),
+		answering:   make(chan struct{}, maxAdmin),
 	}
 	s.busy.most = int64(complete.MaxRequests)
 	s.life, s.giveUp = context.WithCancel(context.Background())
@@ -89,14 +104,15 @@ func (s *Server) routes(g *guard) http.Handler {
 	s.protocol(r, "/ws", airlay{})
 	events := newSysadm(s.config)
 	s.protocol(r, "/sysadm", events)
-	r.With(s.door).Handle("/", s.upgradeOnly(events)) // where its clients connect to; a browser finds nothing there yet
+	s.pages(r, events)
 
 	r.Route("/api/v3", s.drpRoutes)
 
 	text := r.With(acceptsText)
-	text.With(s.requires(auth.Publisher), sendsJSON).Post("/push_events", s.pushEvents)
-	text.With(s.requires(auth.Admin), sendsJSON).Post("/drop_user", s.dropUser)
-	readable(text.With(s.requires(auth.Admin)), "/clients", s.listClients)
+	text.With(s.requires(auth.Publisher, refuse), sendsJSON).Post("/push_events", s.pushEvents)
+	text.With(s.requires(auth.Admin, refuse), sendsJSON).Post("/drop_user", s.dropUser)
+	readable(text.With(s.requires(auth.Admin, refuse)), "/clients", s.listClients)
+	r.With(s.requires(auth.Admin, refuseJSON)).Route("/admin", s.adminRoutes)
 	return root
 }
 
@@ -107,18 +123,6 @@ func (s *Server) protocol(r chi.Router, path string, c codec, before ...func(htt
 	r = r.With(s.door).With(before...)
 	r.Handle(path, s.upgrade(c))
 	r.Handle(path+"/", s.upgrade(c))
-}
-
-// upgradeOnly is a protocol at a place that is a page's for all other requests.
-func (s *Server) upgradeOnly(c codec) http.HandlerFunc {
-	upgrade := s.upgrade(c)
-	return func(w http.ResponseWriter, r *http.Request) {
-		if !asksForWebSocket(r) {
-			w.WriteHeader(http.StatusNotFound)
-			return
-		}
-		upgrade(w, r)
-	}
 }
 
 // readable adds a page that can be asked for, also by its head alone.

@@ -128,6 +128,13 @@ func sseRetryLine(retry time.Duration) string {
 	return "retry: " + strconv.FormatInt(retry.Milliseconds(), 10) + "\n\n"
 }
 
+// sseBeginning is the first block of a stream that goes on: when to come again, and
+// how often something comes at least. EventSource knows no such field, and passes
+// over it.
+func sseBeginning(heartbeat time.Duration) string {
+	return "heartbeat: " + strconv.FormatInt(heartbeat.Milliseconds(), 10) + "\n" + sseRetryLine(sseRetry)
+}
+
 // sseRetryAfter says when the client of a stream that has ended should come again.
 // There is no telling EventSource not to; but what it comes with may be refused
 // then, and that is final for it. Those who were dropped may come, only not at

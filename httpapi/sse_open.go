@@ -95,7 +95,8 @@ func (s *Server) openStream(w http.ResponseWriter, r *http.Request, taken *place
 		return nil, nil, errCrowded
 	}
 	st = s.newStream(w, who, user)
-	if !s.connections.add(st) {
+	st.remote = r.RemoteAddr
+	if !s.connections.add(st, s.uptime()) {
 		return st, nil, errDraining
 	}
 	st.until(r.Context(), who.Expires)
@@ -126,7 +127,7 @@ func (s *Server) refuseStream(w http.ResponseWriter, r *http.Request, err error)
 		s.turnStreamAway(w, r, RefusedPerUser)
 		return
 	case errors.Is(err, errNoToken), errors.Is(err, errBadToken):
-		s.unauthorized(w, err)
+		s.unauthorized(w, err, refuse)
 		return
 	}
 	if told, ok := errors.AsType[*refusal](err); ok {
@@ -169,7 +170,7 @@ func (st *stream) open(ask sseRequest) (begin func(), err error) {
 		return nil, err
 	}
 	return func() {
-		st.queue.Reply(append([]byte(sseRetryLine(sseRetry)), sseVerdict(v)...))
+		st.queue.Reply(append([]byte(sseBeginning(st.server.config.PingInterval)), sseVerdict(v)...))
 		st.wantCursors()
 		st.stir()
 		if behind {

@@ -16,7 +16,7 @@ import (
 )
 
 // block is what came on a stream between two blank lines.
-type block struct{ id, event, data, retry, comment string }
+type block struct{ id, event, data, retry, heartbeat, comment string }
 
 // eventSource is a client of a stream.
 type eventSource struct {
@@ -73,7 +73,7 @@ func (es *eventSource) begins(verdict string) {
 		text, _ := io.ReadAll(es.answer.Body)
 		es.t.Fatalf("status %d: %s", es.answer.StatusCode, text)
 	}
-	if b := es.next(); b.retry == "" || b != (block{retry: b.retry}) {
+	if b := es.next(); b.retry == "" || b.heartbeat == "" || b != (block{retry: b.retry, heartbeat: b.heartbeat}) {
 		es.t.Fatalf("the stream begins with %+v", b)
 	}
 	if b := es.next(); b.event != "notifier" || b.data != verdict {
@@ -114,6 +114,8 @@ func (es *eventSource) read() (b block, err error) {
 			b.data = value
 		case name == "retry":
 			b.retry = value
+		case name == "heartbeat":
+			b.heartbeat = value
 		default:
 			return b, fmt.Errorf("what is the line %q?", line)
 		}

@@ -25,7 +25,8 @@ type stream struct {
 	queue  notifier.Outbox
 	wake   chan struct{} // the writer looks again
 	last   atomic.Bool   // the last block is queued
-	born   int
+	born   birth
+	remote string        // the client's address
 	stops  []func() bool // what else waits to end it
 
 	tasks sync.WaitGroup // everything but the handler
@@ -222,7 +223,7 @@ func (st *stream) ping() {
 // endUnlessSubscribed does nothing: a stream begins with what it wants.
 func (st *stream) endUnlessSubscribed(notifier.Ending) {}
 
-func (st *stream) birth() *int { return &st.born }
+func (st *stream) birth() *birth { return &st.born }
 
 func (st *stream) cursorFrame(cursor string) []byte { return sseCursor(cursor) }
 

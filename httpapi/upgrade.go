@@ -28,7 +28,7 @@ func (s *Server) upgrade(codec codec) http.HandlerFunc {
 		}
 		who, err := s.authenticate(r)
 		if err != nil && !errors.Is(err, errNoToken) { // with none, a message may bring one
-			s.unauthorized(w, err)
+			s.unauthorized(w, err, refuse)
 			return
 		}
 		taken := placeOf(r)

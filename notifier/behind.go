@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 )
 
 // A subscriber whose receiver has no room is not ended: it falls behind. Its
@@ -14,7 +15,7 @@ import (
 // fallLocked puts a subscriber behind, as its receiver has not kept an event, nor
 // any after it.
 func (h *Hub) fallLocked(s *Subscriber, lost *Event) {
-	s.behind = h.beforeLocked(lost)
+	s.behind, s.fellAt = h.beforeLocked(lost), time.Now().UnixNano()
 	h.readers++
 	h.fallen = append(h.fallen, s)
 }
@@ -196,7 +197,7 @@ func (h *Hub) Halt(s *Subscriber, encoder Encoder) (subs []*Subscription, here C
 
 // holdLocked puts a subscriber that is live behind, from here on.
 func (h *Hub) holdLocked(s *Subscriber) {
-	s.behind = h.hereLocked()
+	s.behind, s.fellAt = h.hereLocked(), time.Now().UnixNano()
 	h.readers++
 }
 

@@ -71,6 +71,7 @@ type Subscriber struct {
 	revision      int             // grows with each change of the subscriptions
 	behind        *Cursor         // where it is, if it gets nothing by itself; nil: it is live
 	marked        *Cursor         // the last that was sent by itself
+	fellAt        int64           // when it was live last, in nanoseconds as of Unix; it counts while it is behind
 }
 
 // NewSubscriber describes a client of the user, "" if it may act for several; the

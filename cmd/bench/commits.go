@@ -60,7 +60,7 @@ func (b *bench) measureCommits(ctx context.Context) error {
 
 // measureRows lets several writers commit one row after the other.
 func (b *bench) measureRows(ctx context.Context, list []*variant) error {
-	w, err := b.newWriter()
+	w, err := b.newWriter("insert", insertRowPgbench, insertRow)
 	if err != nil {
 		return err
 	}
@@ -101,17 +101,17 @@ func inTurn(list []*variant, round int) iter.Seq2[int, *variant] {
 // runWriters measures one run of writers, and checks that whoever follows
 // has read every row.
 func (b *bench) runWriters(ctx context.Context, v *variant, w writer, connections int) (rate float64, err error) {
-	err = b.followed(ctx, v, func() error {
+	err = b.followed(ctx, v, emptyLog(), func() (int64, error) {
 		done, err := w.write(ctx, v.url, connections, b.commitRun)
 		rate = done.rate
 		if err != nil {
-			return err
+			return 0, err
 		}
 		stored, err := b.cluster.rows(ctx, v.url)
 		if err == nil && (stored != done.rows || stored == 0) {
 			err = fmt.Errorf("%d rows were committed, %d are stored", done.rows, stored)
 		}
-		return err
+		return stored, err
 	})
 	return rate, err
 }
@@ -122,7 +122,7 @@ func (b *bench) measureBulk(ctx context.Context, list []*variant) error {
 	for round := range b.rounds {
 		b.say("commits, round %d of %d: bulk", round+1, b.rounds)
 		for place, v := range inTurn(list, round) {
-			took, err := b.runBulk(ctx, v)
+			took, err := b.runBulk(ctx, v, emptyLog(), insertBulk, b.bulkRows)
 			if err != nil {
 				return fmt.Errorf("%s, bulk: %w", v.name, err)
 			}
@@ -134,49 +134,52 @@ func (b *bench) measureBulk(ctx context.Context, list []*variant) error {
 	return t.print(b.out)
 }
 
-func (b *bench) runBulk(ctx context.Context, v *variant) (took time.Duration, err error) {
-	err = b.followed(ctx, v, func() error {
-		return withConn(ctx, v.url, func(conn *pgx.Conn) error {
+// runBulk measures one statement that writes bulkRows rows.
+func (b *bench) runBulk(ctx context.Context, v *variant, before []string, statement string, args ...any) (took time.Duration, err error) {
+	err = b.followed(ctx, v, before, func() (rows int64, err error) {
+		err = withConn(ctx, v.url, func(conn *pgx.Conn) error {
 			start := time.Now()
-			_, err := conn.Exec(ctx, insertBulk, b.bulkRows)
-			took = time.Since(start)
+			tag, err := conn.Exec(ctx, statement, args...)
+			took, rows = time.Since(start), tag.RowsAffected()
 			return err
 		})
+		if err == nil && rows != int64(b.bulkRows) {
+			err = fmt.Errorf("%d rows were written, not %d", rows, b.bulkRows)
+		}
+		return rows, err
 	})
 	return took, err
 }
 
-// followed empties the log, has the variant's reader follow it while something
-// is written, and checks that the reader got every row once.
-func (b *bench) followed(ctx context.Context, v *variant, write func() error) error {
-	if err := b.cluster.exec(ctx, v.url, emptyLog()...); err != nil {
+// followed makes the tables as before each run, has the variant's reader follow
+// while something is written, and checks that it got each of the rows once.
+func (b *bench) followed(ctx context.Context, v *variant, before []string, write func() (rows int64, err error)) error {
+	if err := b.cluster.exec(ctx, v.url, before...); err != nil {
 		return err
 	}
 	if v.follow == nil {
-		return write()
+		_, err := write()
+		return err
 	}
 	r, err := v.follow(ctx, v.url)
 	if err != nil {
 		return err
 	}
+	var rows int64
 	err = r.ready(ctx)
 	if err == nil {
-		err = write()
+		rows, err = write()
 	}
 	if err == nil {
-		err = b.allRead(ctx, v, r)
+		err = allRead(ctx, r, rows)
 	}
 	return errors.Join(err, r.close())
 }
 
-func (b *bench) allRead(ctx context.Context, v *variant, r reader) error {
-	stored, err := b.cluster.rows(ctx, v.url)
-	if err != nil {
-		return err
-	}
-	err = await(ctx, "the reader", func() bool { return r.read() >= stored })
-	if err != nil || r.read() != stored {
-		return errors.Join(err, fmt.Errorf("%d rows are stored, %d were read", stored, r.read()))
+func allRead(ctx context.Context, r reader, rows int64) error {
+	err := await(ctx, "the reader", func() bool { return r.read() >= rows })
+	if err != nil || r.read() != rows {
+		return errors.Join(err, fmt.Errorf("%d rows were written, %d were read", rows, r.read()))
 	}
 	return nil
 }

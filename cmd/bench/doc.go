@@ -6,9 +6,12 @@
 //	(d) memory: per idle subscriber
 //	(e) access: an event whose subscribers are all somebody else, and a revocation
 //	(f) logins: while others guess
+//	(g) reconnects: clients that come back behind
+//	(h) slow client: beside others that get everything
+//	(i) watching: what watch_table costs the statements of an application
 //
 // A figure means little by itself, so each has its rival in the same run, the
-// rounds interleaved: other ways to write in (a), in (c) and (d) the limit, a
+// rounds interleaved: other ways to write in (a), other triggers in (i), in (c) and (d) the limit, a
 // program that does nothing but write ready-made frames to the same sockets
 // (limit.go; bench runs itself for it). What is printed are medians, with the
 // least and the largest in brackets. Each section counts what arrived: a run

@@ -70,6 +70,7 @@ func sections() []section {
 		{"f", "logins", (*bench).measureLogins},
 		{"g", "reconnects", (*bench).measureReconnects},
 		{"h", "slow client", (*bench).measureSlowClient},
+		{"i", "watching", (*bench).measureWatching},
 	}
 }
 

@@ -52,7 +52,7 @@ func TestBench(t *testing.T) {
 	if err := b.runSections(t.Context()); err != nil {
 		t.Fatalf("%v\nafter\n%s", err, out.String())
 	}
-	for _, wanted := range []string{"(a) commits", "(a) rows", "(b) milliseconds", "(c) CPU", "(c) deliveries", "(d) resident", "(e) CPU", "(e) milliseconds", "(f) milliseconds"} {
+	for _, wanted := range []string{"(a) commits", "(a) rows", "(b) milliseconds", "(c) CPU", "(c) deliveries", "(d) resident", "(e) CPU", "(e) milliseconds", "(f) milliseconds", "(i) commits", "(i) rows"} {
 		if !strings.Contains(out.String(), "\n"+wanted) {
 			t.Errorf("no table %q in\n%s", wanted, out.String())
 		}

@@ -21,9 +21,9 @@ type options struct {
 	notifier    string // the program; "": built
 
 	writers      []int
-	commitRun    time.Duration // length of one run of (a)
-	bulkRows     int
-	subscribers  int // of (b), (c) and (e)
+	commitRun    time.Duration // length of one run of (a) and (i)
+	bulkRows     int           // of one statement in (a) and (i)
+	subscribers  int           // of (b), (c) and (e)
 	latencyRun   time.Duration
 	apartEvents  int // events of (c) and (e) that each subscriber gets apart from each other
 	flatEvents   int // the same, flat out; a multiple of listRows
@@ -45,12 +45,13 @@ func standard() options {
 	}
 }
 
-// shorten makes a run that shows whether everything works, within a minute. Its
+// shorten makes a run that shows whether everything works, in a minute or two. Its
 // figures are rough.
 func (o *options) shorten() {
 	o.rounds = 1
 	o.writers = []int{1, 32}
 	o.commitRun = time.Second
+	o.bulkRows = 20_000
 	o.latencyRun = 2 * time.Second
 	o.apartEvents = 100
 	o.flatEvents = 3000
@@ -63,10 +64,10 @@ func parseOptions(args []string, errors io.Writer) (options, error) {
 	o := standard()
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(errors)
-	quick := flags.Bool("quick", false, "rough figures in less than a minute")
-	only := flags.String("only", "", "sections to run, such as a,c: a commits, b latency, c fanout, d memory, e access, f logins, g reconnects, h a slow client")
+	quick := flags.Bool("quick", false, "rough figures in a minute or two")
+	only := flags.String("only", "", "sections to run, such as a,c: a commits, b latency, c fanout, d memory, e access, f logins, g reconnects, h a slow client, i watching")
 	rounds := flags.Int("rounds", 0, "rounds of each comparison (default 3)")
-	seconds := flags.Duration("run", 0, "length of one run of a, b and h (default 10s)")
+	seconds := flags.Duration("run", 0, "length of one run of a, b, h and i (default 10s)")
 	settle := flags.Duration("settle", 0, "idle time before memory is read (default 150s: Go tidies up every two minutes)")
 	flags.StringVar(&o.dir, "dir", "", "folder on a disk for the cluster")
 	flags.StringVar(&o.postgresBin, "postgres-bin", "", "folder of the PostgreSQL programs (default: looked for)")
@@ -105,7 +106,7 @@ func (o *options) choose(only string, rest []string) error {
 	o.only = strings.Split(only, ",")
 	for _, letter := range o.only {
 		if !known(letter) {
-			return fmt.Errorf("-only %s: %w", only, errors.New("sections are a, b, c, d, e and f"))
+			return fmt.Errorf("-only %s: %w", only, errors.New("sections are a to i"))
 		}
 	}
 	return nil

@@ -2,6 +2,8 @@
 
 package main
 
+import "fmt"
+
 // What an application would write; see the package's documentation.
 const (
 	// silence turns the doorbell off as no session can notice: nothing of it
@@ -32,6 +34,42 @@ CREATE TRIGGER naive
 INSERT INTO notifier.events (type, key, recipient, payload)
 SELECT 'bench', 'k', (n % 32)::text, '{"n": 1}'
 FROM generate_series(1, $1::int) AS n`
+
+	// makeIssues is a table of an application, which watchIssues watches, and
+	// naiveIssues tells of as one would at first.
+	makeIssues = `
+CREATE TABLE public.issues (
+	id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	dataset_id text NOT NULL,
+	title text NOT NULL,
+	comments integer NOT NULL DEFAULT 0
+)`
+	watchIssues = `SELECT notifier.watch_table('public.issues', event_type => 'issueUpdate', dataset => 'dataset_id')`
+	naiveIssues = `
+CREATE FUNCTION public.naive_issue() RETURNS trigger
+LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM pg_notify('naive', json_build_object('type', 'issueUpdate', 'action', lower(TG_OP), 'payload', NEW)::text);
+	RETURN NULL;
+END
+$$;
+CREATE TRIGGER naive
+	AFTER INSERT OR UPDATE ON public.issues
+	FOR EACH ROW
+	EXECUTE FUNCTION public.naive_issue()`
+
+	// refillIssues makes rows of the application's, which nobody is told of.
+	refillIssues = `
+INSERT INTO public.issues (dataset_id, title)
+SELECT 'd' || mod(n, 32), 'Gauge ' || n || ' is silent'
+FROM generate_series(1, %d) AS n`
+
+	insertIssue = `INSERT INTO public.issues (dataset_id, title) VALUES ('d1', 'Gauge 7 is silent')`
+	updateIssue = `
+UPDATE public.issues
+SET comments = comments + 1
+WHERE id = (SELECT 1 + floor(random() * %d)::bigint)`
+	updateIssues = `UPDATE public.issues SET comments = comments + 1`
 
 	countRows = `SELECT count(*) FROM notifier.events`
 
@@ -98,6 +136,18 @@ SELECT string_agg(name || ' ' || setting, ', ' ORDER BY name)
 FROM pg_settings
 WHERE name IN ('fsync', 'synchronous_commit', 'full_page_writes')`
 )
+
+// refilledIssues makes every run begin with the same rows and an empty log. The
+// triggers rest meanwhile, also those that watch.
+func refilledIssues(rows int) []string {
+	return append([]string{
+		`SET session_replication_role = replica`,
+		`TRUNCATE public.issues RESTART IDENTITY`,
+		fmt.Sprintf(refillIssues, rows),
+		`RESET session_replication_role`,
+		`VACUUM ANALYZE public.issues`,
+	}, emptyLog()...)
+}
 
 // emptyLog makes every run begin alike: an empty table, and the write-ahead
 // log's full-page images due.

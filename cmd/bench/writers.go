@@ -26,27 +26,28 @@ type written struct {
 	rate float64 // transactions a second
 }
 
-// writer makes transactions of one row, by prepared statements, over several
-// connections at once.
+// writer makes transactions of one row, each by the same prepared statement, over
+// several connections at once.
 type writer interface {
 	String() string
 	write(ctx context.Context, url string, connections int, length time.Duration) (written, error)
 }
 
 // newWriter takes pgbench where there is one: it costs less CPU than Go, which
-// on a small machine the server is short of.
-func (b *bench) newWriter() (writer, error) {
+// on a small machine the server is short of. The statement is given in pgbench's
+// words and as SQL, where $1, if it is there, is the connection's number.
+func (b *bench) newWriter(name, script, statement string) (writer, error) {
 	program := b.cluster.Bin("pgbench")
 	if _, err := os.Stat(program); err != nil {
 		if program, err = exec.LookPath("pgbench"); err != nil {
-			return pgxWriter{}, nil
+			return pgxWriter{statement}, nil
 		}
 	}
-	script := filepath.Join(b.dir, "insert.sql")
-	if err := os.WriteFile(script, []byte(insertRowPgbench+"\n"), 0o600); err != nil {
+	file := filepath.Join(b.dir, name+".sql")
+	if err := os.WriteFile(file, []byte(script+"\n"), 0o600); err != nil {
 		return nil, fmt.Errorf("write pgbench script: %w", err)
 	}
-	return pgbench{program: program, script: script}, nil
+	return pgbench{program: program, script: file}, nil
 }
 
 // pgbench is PostgreSQL's own benchmark program.
@@ -82,12 +83,12 @@ func parsePgbench(out string) (written, error) {
 }
 
 // pgxWriter is a goroutine for each connection.
-type pgxWriter struct{}
+type pgxWriter struct{ statement string }
 
 // String names the writer in the table.
 func (pgxWriter) String() string { return "pgx, prepared statements" }
 
-func (pgxWriter) write(ctx context.Context, url string, connections int, length time.Duration) (written, error) {
+func (p pgxWriter) write(ctx context.Context, url string, connections int, length time.Duration) (written, error) {
 	conns, err := connectAll(ctx, url, connections)
 	defer closeAll(conns)
 	if err != nil {
@@ -97,10 +98,14 @@ func (pgxWriter) write(ctx context.Context, url string, connections int, length 
 	group, ctx := errgroup.WithContext(ctx)
 	start := time.Now()
 	for i, conn := range conns {
+		var args []any
+		if strings.Contains(p.statement, "$1") {
+			args = append(args, strconv.Itoa(i))
+		}
 		group.Go(func() error { // ends when the time is over
 			for time.Since(start) < length {
-				if _, err := conn.Exec(ctx, insertRow, strconv.Itoa(i)); err != nil {
-					return fmt.Errorf("insert: %w", err)
+				if _, err := conn.Exec(ctx, p.statement, args...); err != nil {
+					return fmt.Errorf("write: %w", err)
 				}
 				rows.Add(1)
 			}

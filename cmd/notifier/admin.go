@@ -25,19 +25,20 @@ type admin struct {
 	handler  http.Handler
 }
 
-func openAdmin(ctx context.Context, address string, metrics http.Handler) (*admin, error) {
+func openAdmin(ctx context.Context, address string) (*admin, error) {
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("listen on %q for operators: %w", address, err)
 	}
-	return &admin{listener: l, handler: adminRoutes(metrics)}, nil
+	return &admin{listener: l}, nil
 }
 
 // adminRoutes has all that net/http/pprof has but the command line, which may
 // hold a password.
-func adminRoutes(metrics http.Handler) http.Handler {
+func adminRoutes(metrics, questions http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/metrics", metrics)
+	mux.Handle("/admin/", questions)
 	mux.HandleFunc("/debug/pprof/", pprof.Index)
 	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)

@@ -19,6 +19,7 @@ type serverConfig struct {
 	logConfig
 	addresses []string
 	admin     string // where operators look; "": nowhere
+	adminURL  string // what other instances call that; "": as it can be told from it
 	tls       tlsConfig
 	folder    string // where a certificate for development is kept
 	db        db.Config
@@ -29,61 +30,74 @@ type serverConfig struct {
 	recentBytes  int
 }
 
-func (c *serverConfig) define(s *settings, address string) {
-	define(s, "addr", "list", address, "where to listen: host:port, or tls://host:port; several with commas", &c.addresses, parseAddresses)
-	define(s, "admin-addr", "host:port", "", "where /metrics and /debug/pprof are, in plain HTTP and for whoever can reach it: "+
+// serverDefaults is where serve and dev differ.
+type serverDefaults struct{ address, sysadmTypes string }
+
+func (c *serverConfig) define(s *settings, d serverDefaults) {
+	s.section("Addresses")
+	define(s, "addr", "list", d.address, "where to listen: host:port, or tls://host:port; several with commas", &c.addresses, parseAddresses)
+	define(s, "admin-addr", "host:port", "", "where /metrics, /admin and /debug/pprof are, in plain HTTP and for whoever can reach it: "+
 		"best a loopback address, such as 127.0.0.1:9090; empty: nowhere", &c.admin, parseAdminAddress)
-	defineSwitch(s, "plain-passwords", "take passwords over plain HTTP also from other hosts, where anybody on the way can read them",
-		&c.http.PlainPasswords)
-	c.tls.define(s)
-	define(s, "allowed-origins", "list", "", "web pages of other hosts that may connect in anonymous mode: scheme://host, null, *",
-		&c.http.AllowedOrigins, parseOrigins)
-	define(s, "allowed-hosts", "list", "", "names by which this server may be called in anonymous mode, besides loopback and IP addresses",
-		&c.http.AllowedHosts, parseHosts)
-	define(s, "drain", "duration", "10s", "time over which connections are closed when the server stops", &c.http.Drain, parseDuration)
-	define(s, "access-max-age", "duration", "1m", "how long an answer of the policy functions is used, if nobody says that access has changed",
-		&c.accessMaxAge, parseDuration)
+	define(s, "admin-url", "url", "", "what the other instances call --admin-addr, such as http://10.0.0.5:9090; "+
+		"empty: as it is, or this machine's first address if it is every one", &c.adminURL, parseAdminURL)
 	define(s, "trusted-proxies", "list", "", "addresses and networks of proxies that are believed when they say where a client is (X-Forwarded-For, PROXY protocol)",
 		&c.http.Proxies, parseProxies)
-	define(s, "sysadm-types", "list", "", "types of events for sysadm's clients besides dispatcher, life-preserver and system-state; *: any",
-		&c.http.SysadmTypes, parseList)
-	define(s, "sysadm-latest", "list", "life-preserver,system-state", "types whose newest event sysadm's clients get when they subscribe, or none",
-		&c.http.SysadmLatest, parseLatest)
-	c.defineLog(s)
+	c.tls.define(s)
+	c.defineAccess(s)
+	c.logConfig.define(s)
 	c.defineReading(s)
+	c.defineSysadm(s, d.sysadmTypes)
 	c.defineLimits(s)
 	c.defineTimes(s)
 }
 
-func (c *serverConfig) defineLog(s *settings) { c.logConfig.define(s) }
+func (c *serverConfig) defineAccess(s *settings) {
+	s.section("Access")
+	defineSwitch(s, "plain-passwords", "take passwords over plain HTTP also from other hosts, where anybody on the way can read them",
+		&c.http.PlainPasswords)
+	define(s, "allowed-origins", "list", "", "web pages of other hosts that may connect in anonymous mode: scheme://host, null, *",
+		&c.http.AllowedOrigins, parseOrigins)
+	define(s, "allowed-hosts", "list", "", "names by which this server may be called in anonymous mode, besides loopback and IP addresses",
+		&c.http.AllowedHosts, parseHosts)
+	define(s, "console", "on|off", "on", "the console, a page for people at /; what it shows and does is what the token allows",
+		&c.http.NoConsole, parseOff)
+	define(s, "access-max-age", "duration", "1m", "how long an answer of the policy functions is used, if nobody says that access has changed",
+		&c.accessMaxAge, parseDuration)
+}
+
+func (c *serverConfig) defineSysadm(s *settings, types string) {
+	s.section("sysadm")
+	define(s, "sysadm-types", "list", types, "types of events for sysadm's clients besides dispatcher, life-preserver and system-state; *: any",
+		&c.http.SysadmTypes, parseList)
+	define(s, "sysadm-latest", "list", "life-preserver,system-state", "types whose newest event sysadm's clients get when they subscribe, or none",
+		&c.http.SysadmLatest, parseLatest)
+}
 
 func (c *serverConfig) defineReading(s *settings) {
+	s.section("Log of events")
 	define(s, "retention", "duration", "7d", "how long events are kept at least", &c.db.Retention, parseDuration)
 	define(s, "max-payload", "size", "1MiB", "a larger payload goes out as null", &c.db.MaxPayload, parseSize[int])
 	define(s, "listen", "on|off", "on", "LISTEN for the doorbell; off: poll only, for poolers and serverless databases",
-		&c.db.PollOnly, func(text string) (bool, error) {
-			on, err := parseSwitch(text)
-			return !on, err
-		})
+		&c.db.PollOnly, parseOff)
 	define(s, "poll-interval", "duration", "auto", "how often to read although nobody rang; auto: 5s, or 250ms with --listen=off",
 		&c.db.PollInterval, parseInterval)
 	define(s, "max-conns", "number", "16", "connections to the database, besides the up to five that serve live delivery", &c.db.MaxConns, parseCount)
 }
 
 func (c *serverConfig) defineLimits(s *settings) {
+	s.section("Limits")
 	h := &c.http
 	define(s, "max-body", "size", "16MiB", "largest body of a push", &h.MaxBody, parseSize[int64])
 	define(s, "max-list", "number", "100000", "most events in a push", &h.MaxList, parseCount)
 	define(s, "max-pushing", "size", "64MiB", "all bodies of pushes that are being taken at once", &h.MaxPushing, parseSize[int64])
 	define(s, "max-message", "size", "64KiB", "largest message of a client on a WebSocket", &h.MaxMessage, parseSize[int64])
-	define(s, "max-connections", "number", "50000", "WebSockets open at once", &h.MaxConnections, parseCount)
+	c.defineSockets(s)
 	define(s, "max-connections-per-user", "number", "1000", "those of one user; none: no limit", &h.MaxConnectionsPerUser, parseLimit)
 	define(s, "max-connections-per-address", "number", "none", "those from one address, or one /64 of IPv6; none: no limit",
 		&h.MaxConnectionsPerAddress, parseLimit)
 	define(s, "max-connects", "number", "2000", "WebSockets begun in a second, five times as many at once; none: no limit", &h.MaxConnects, parseLimit)
 	define(s, "max-commands", "number", "100", "messages taken of one WebSocket in a second, and --max-subscriptions at once; others wait; none: no limit",
 		&h.MaxCommands, parseLimit)
-	define(s, "max-requests", "number", "10000", "requests served at once, and connections that are no WebSockets", &h.MaxRequests, parseCount)
 	define(s, "max-subscriptions", "number", "10000", "what one WebSocket is subscribed to; each value of a list counts, and each 64 bytes",
 		&h.MaxSubscriptions, parseCount)
 	define(s, "recent-bytes", "size", "64MiB", "newest events kept in memory for clients that have missed a few", &c.recentBytes, parseSize[int])
@@ -93,8 +107,16 @@ func (c *serverConfig) defineLimits(s *settings) {
 	define(s, "send-buffer", "size", "128KiB", "send buffer of a socket in the kernel", &h.SendBuffer, parseSize[int])
 }
 
+// defineSockets is what the number of sockets depends on.
+func (c *serverConfig) defineSockets(s *settings) {
+	define(s, "max-connections", "number", "50000", "WebSockets open at once", &c.http.MaxConnections, parseCount)
+	define(s, "max-requests", "number", "10000", "requests served at once, and connections that are no WebSockets", &c.http.MaxRequests, parseCount)
+}
+
 func (c *serverConfig) defineTimes(s *settings) {
+	s.section("Times")
 	h := &c.http
+	define(s, "drain", "duration", "10s", "time over which connections are closed when the server stops", &h.Drain, parseDuration)
 	define(s, "handshake-timeout", "duration", "10s", "time for a TLS handshake, and for the header of a request", &h.HandshakeTimeout, parseDuration)
 	define(s, "request-timeout", "duration", "1m", "time for a request to arrive, with its body", &h.RequestTimeout, parseDuration)
 	define(s, "first-message", "duration", "10s", "time for a client to say what it wants", &h.FirstMessage, parseDuration)

@@ -36,18 +36,24 @@ type devConfig struct {
 	binaries   string
 	port       int
 	repository string
+	activity   time.Duration // from one thing in the demo to the next; 0: nothing happens
 }
 
 func (a *app) devCommand() *cobra.Command {
 	command := &cobra.Command{
 		Use:   "dev",
-		Short: "Try notifier: a server with a Postgres of its own and a demo table",
-		Long: "dev runs everything needed to try notifier: a private Postgres whose data are kept, the schema, a demo table\n" +
-			"with a trigger, and a server on loopback that lets everybody in.",
+		Short: "Try notifier: a server with a Postgres of its own and a demo application",
+		Long: "dev runs everything needed to try notifier: a private Postgres whose data are kept, the schema, a demo application\n" +
+			"whose tables are watched, and a server on loopback that lets everybody in. It prints lines to try, for every\n" +
+			"protocol, with tokens of the demo's users. The secret that these are signed with is kept beside the data.",
+		Example: "  notifier dev\n" +
+			"  notifier dev --activity 5/s\n" +
+			"  notifier dev --addr 127.0.0.1:8080,tls://127.0.0.1:8443 --tls-self-signed",
 		Args: cobra.NoArgs,
 	}
 	var c devConfig
 	s := newSettings(command)
+	s.section("Postgres")
 	define(s, "data", "folder", defaultData(a.getenv, os.Geteuid()), "where Postgres keeps its data", &c.data, func(text string) (string, error) {
 		if text == "" {
 			return "", errEmpty
@@ -57,7 +63,9 @@ func (a *app) devCommand() *cobra.Command {
 	define(s, "postgres-bin", "folder", "", "Postgres' initdb and postgres; found, or downloaded, if not given", &c.binaries, parseText)
 	define(s, "postgres-port", "port", strconv.Itoa(devPort), "Postgres' port on 127.0.0.1; if it is taken, any free one", &c.port, parsePort)
 	define(s, "postgres-repository", "url", "", "Maven repository to download Postgres from, if it is not Maven Central", &c.repository, parseText)
-	c.serverConfig.define(s, "127.0.0.1:8080")
+	s.section("Demo")
+	define(s, "activity", "rate", "off", "how often something happens in the demo's tables: 5/s, 2/m, off", &c.activity, parseRate)
+	c.serverConfig.define(s, serverDefaults{address: "127.0.0.1:8080", sysadmTypes: "*"})
 	s.check = c.serverConfig.problems
 	command.RunE = func(command *cobra.Command, _ []string) error {
 		if err := s.resolve(a.getenv); err != nil {
@@ -100,14 +108,27 @@ func (a *app) dev(ctx context.Context, c devConfig) (err error) {
 		return err
 	}
 	c.http.Anonymous, c.folder = true, c.data
+	secretFile := filepath.Join(postgres.Dir(), "jwt-secret")
+	if c.tokens.secret, err = keptSecret(secretFile); err != nil {
+		return err
+	}
 	s, err := openServer(ctx, c.serverConfig, a.logger)
 	if err != nil {
 		return err
 	}
 	defer s.close()
+	users, err := admitDemoUsers(ctx, s.database, c.tokens)
+	if err != nil {
+		return err
+	}
+	hint := a.hint(s, postgres, users, secretFile)
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return keepPostgres(ctx, postgres, a.logger) })      // ends with ctx, or gives up
-	group.Go(func() error { return s.run(ctx, func() { a.hint(s, postgres) }) }) // ends with ctx, or fails
+	group.Go(func() error { return keepPostgres(ctx, postgres, a.logger) })          // ends with ctx, or gives up
+	group.Go(func() error { return s.run(ctx, func() { fmt.Fprint(a.out, hint) }) }) // ends with ctx, or fails
+	if c.activity > 0 {
+		activity := demo.Activity{URL: c.db.URL, Every: c.activity, Logger: a.logger}
+		group.Go(func() error { return activity.Run(ctx) }) // ends with ctx
+	}
 	return group.Wait()
 }
 
@@ -167,43 +188,4 @@ func keepPostgres(ctx context.Context, postgres *embedded.Server, logger *slog.L
 		}
 	}
 	return fmt.Errorf("postgres ended by itself %d times; its log is %s", devRestarts+1, postgres.LogFile())
-}
-
-// hint tells a person what to try. Every line works as it stands.
-func (a *app) hint(s *server, postgres *embedded.Server) {
-	at, trust := s.hintedURL()
-	psql := "psql"
-	if path := postgres.Bin("psql"); fileExists(path) {
-		psql = path
-	}
-	fmt.Fprintf(a.out, `
-notifier is at %[1]s, Postgres at
-  %[2]s
-Its data are kept in %[3]s. Ctrl-C ends both. To try, in other terminals:
-
-  %[6]s%[4]s watch --url %[1]s --user client1
-  %[6]s%[4]s push --url %[1]s --to client1 'hello'
-  %[5]s '%[2]s' -c "INSERT INTO demo.notes (owner, text) VALUES ('client1', 'milk')"
-
-`, at, postgres.URL(""), postgres.Dir(), os.Args[0], psql, trust)
-}
-
-// hintedURL is where commands on this host reach the server: without TLS, if
-// there is such an address; and else what must stand before them, so that they
-// trust a certificate that nobody else does.
-func (s *server) hintedURL() (url, trust string) {
-	for _, l := range s.listeners {
-		if !l.secure {
-			return l.url(), ""
-		}
-	}
-	if s.ownCertificate != "" {
-		trust = "SSL_CERT_FILE=" + s.ownCertificate + " "
-	}
-	return s.listeners[0].url(), trust
-}
-
-func fileExists(path string) bool {
-	_, err := os.Stat(path)
-	return err == nil
 }

@@ -46,7 +46,7 @@ func devFolder(t *testing.T) string {
 func dev(t *testing.T, folder string, args ...string) (p *process, at, database string) {
 	t.Helper()
 	p = start(t, []string{"NOTIFIER_ADDR=127.0.0.1:0", "NOTIFIER_POSTGRES_PORT=0"}, append([]string{"dev", "--data", folder}, args...)...)
-	p.says(p.out, "demo.notes")
+	p.says(p.out, "--user dave\n\n")
 	return p, "http://" + p.address(), regexp.MustCompile(`postgres://\S+`).FindString(p.out.String())
 }
 
@@ -67,7 +67,7 @@ func TestDev_KilledLosesNoCommittedEvent(t *testing.T) {
 		go func() { // ends with the connection
 			n := committed
 			for {
-				if _, err := conn.Exec(t.Context(), `INSERT INTO demo.notes (owner, text) VALUES ('u', $1)`, strconv.Itoa(n)); err != nil {
+				if _, err := conn.Exec(t.Context(), `INSERT INTO demo.issues (dataset_id, title, assignee) VALUES ('tides', $1, 'u')`, strconv.Itoa(n)); err != nil {
 					enough <- n
 					return
 				}
@@ -86,15 +86,15 @@ func TestDev_KilledLosesNoCommittedEvent(t *testing.T) {
 		<-p.ended
 	}
 	p, at, _ := dev(t, folder)
-	expectNotes(t, at, committed)
+	expectIssues(t, at, committed)
 	p.signal(syscall.SIGTERM)
 	if code := p.wait(); code != 0 {
 		t.Errorf("code %d, want 0", code)
 	}
 }
 
-// expectNotes reads the user's events until each of the notes has come once.
-func expectNotes(t *testing.T, at string, notes int) {
+// expectIssues reads the user's events until each of the issues has come once.
+func expectIssues(t *testing.T, at string, issues int) {
 	t.Helper()
 	c, err := client.New(at)
 	if err != nil {
@@ -107,13 +107,13 @@ func expectNotes(t *testing.T, at string, notes int) {
 	}
 	defer s.Close()
 	next := 0
-	for next < notes {
+	for next < issues {
 		events, err := s.Next(t.Context())
 		if err != nil {
-			t.Fatalf("after %d of %d notes: %v", next, notes, err)
+			t.Fatalf("after %d of %d issues: %v", next, issues, err)
 		}
 		for _, e := range events {
-			if want := fmt.Sprintf(`"text" : "%d"`, next); !strings.Contains(string(e.Payload), want) {
+			if want := fmt.Sprintf(`"title" : "%d"`, next); !strings.Contains(string(e.Payload), want) {
 				t.Fatalf("got %s, want %s", e.Payload, want)
 			}
 			next++
@@ -137,13 +137,13 @@ func TestDev_BringsPostgresBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.says(p.err, "starting it again")
-	dbtest.Eventually(t, "a note is taken", func() bool {
+	dbtest.Eventually(t, "an issue is taken", func() bool {
 		conn, err := pgx.Connect(t.Context(), database)
 		if err != nil {
 			return false
 		}
 		defer conn.Close(t.Context())
-		_, err = conn.Exec(t.Context(), `INSERT INTO demo.notes (owner, text) VALUES ('u', 'back')`)
+		_, err = conn.Exec(t.Context(), `INSERT INTO demo.issues (dataset_id, title, assignee) VALUES ('tides', 'back', 'u')`)
 		return err == nil
 	})
 	w.says(w.out, `"back"`)
@@ -176,14 +176,4 @@ func TestDev_TakesAnotherPortIfPostgresIsTaken(t *testing.T) {
 		t.Errorf("database %s, log %s", database, p.err)
 	}
 	dbtest.Connect(t, database)
-}
-
-func TestDev_StandardOutputHasWhatToTry(t *testing.T) {
-	t.Parallel()
-	p, at, database := dev(t, devFolder(t))
-	for _, want := range []string{"notifier is at " + at, "watch --url " + at, "push --url " + at, "psql", database, "Ctrl-C"} {
-		if !strings.Contains(p.out.String(), want) {
-			t.Errorf("it does not say %q:\n%s", want, p.out)
-		}
-	}
 }

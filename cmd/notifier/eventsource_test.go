@@ -18,7 +18,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"example.com/notifier/db/dbtest"
 	"github.com/chromedp/chromedp"
@@ -50,31 +49,6 @@ func readmePage(t *testing.T, events string) string {
 		};
 	</script>`
 	return "<!doctype html>" + count + strings.Replace(string(page[1]), there, string(quoted), 1)
-}
-
-// browser opens a page in Chromium.
-func browser(t *testing.T, page string) context.Context {
-	t.Helper()
-	path := ""
-	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
-		if found, err := exec.LookPath(name); err == nil {
-			path = found
-			break
-		}
-	}
-	if path == "" {
-		t.Skip("no Chromium")
-	}
-	options := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]), chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.UserDataDir(t.TempDir()),
-		chromedp.WSURLReadTimeout(time.Minute))
-	ctx, end := chromedp.NewExecAllocator(context.Background(), options...)
-	t.Cleanup(end)
-	ctx, closeBrowser := chromedp.NewContext(ctx)
-	t.Cleanup(closeBrowser)
-	if _, err := chromedp.Run(ctx, chromedp.Navigate(page)); err != nil {
-		t.Fatalf("open %s: %v", page, err)
-	}
-	return ctx
 }
 
 // seen is what a page shows.

@@ -26,6 +26,7 @@ func TestLayers(t *testing.T) {
 		"httpapi":              {module + "/db", module + "/migrations", module + "/cmd", pgx, goose, cobra, metrics, "database/sql"},
 		"httpapi/certificate":  {module + "/db", module + "/migrations", module + "/notifier", module + "/cmd", pgx, goose, cobra, chi, websocket},
 		"httpapi/client":       {module + "/db", module + "/migrations", module + "/cmd", pgx, goose, cobra, chi, metrics, "database/sql"},
+		"httpapi/console":      {module + "/db", module + "/migrations", module + "/notifier", module + "/cmd", pgx, goose, cobra, chi, websocket},
 		"db":                   {module + "/httpapi", module + "/migrations", module + "/cmd", websocket, chi, goose, cobra, metrics},
 		"db/demo":              {module + "/httpapi", module + "/migrations", module + "/cmd", websocket, chi, goose, cobra},
 		"db/embedded":          {module + "/httpapi", module + "/migrations", module + "/cmd", websocket, chi, goose, cobra},

@@ -379,6 +379,21 @@ func TestMetrics_NotificationQueueUsage(t *testing.T) {
 	})
 }
 
+// A change of a watched table that nobody can be told of is counted, and stays so
+// when its note is gone.
+func TestMetrics_DroppedEvents(t *testing.T) {
+	t.Parallel()
+	o := observe(t)
+	const sample = "notifier_dropped_events_total"
+	o.becomes(sample, 0)
+	o.exec(`CREATE TABLE issues (id int PRIMARY KEY, dataset text)`)
+	o.exec(`SELECT notifier.watch_table('issues', 'issueUpdate', dataset => 'dataset')`)
+	o.exec(`INSERT INTO issues VALUES (1, 'd'), (2, NULL)`)
+	o.becomes(sample, 1)
+	o.exec(`INSERT INTO issues SELECT generate_series(101, 200)`)
+	o.becomes(sample, 101)
+}
+
 // Pushes that wait for a lock hold connections, and others wait for these.
 func TestMetrics_Pools(t *testing.T) {
 	t.Parallel()

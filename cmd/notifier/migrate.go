@@ -1,12 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
 	"text/tabwriter"
 	"time"
 
+	"example.com/notifier/db"
 	"example.com/notifier/migrations"
 	"github.com/spf13/cobra"
 )
@@ -15,9 +17,10 @@ func (a *app) migrateCommand() *cobra.Command {
 	command := &cobra.Command{
 		Use:   "migrate",
 		Short: "Bring the database's schema up, one step down, or show it",
-		RunE: func(command *cobra.Command, _ []string) error {
-			return command.Help()
-		},
+		Example: "  export NOTIFIER_DATABASE_URL=postgres://notifier@localhost/app\n" +
+			"  notifier migrate up\n" +
+			"  notifier migrate status",
+		RunE: func(command *cobra.Command, _ []string) error { return command.Help() },
 		Args: cobra.NoArgs,
 	}
 	command.AddCommand(
@@ -31,6 +34,7 @@ func (a *app) migrateCommand() *cobra.Command {
 type databaseConfig struct{ url, listenURL string }
 
 func (c *databaseConfig) define(s *settings) {
+	s.section("Database")
 	define(s, "database-url", "url", "", "the database, postgres://user:password@host/database", &c.url, parseDatabaseURL)
 	define(s, "listen-database-url", "url", "", "a direct way to it, if the first leads through a pooler", &c.listenURL, parseDatabaseURL)
 }
@@ -41,6 +45,11 @@ func (c *databaseConfig) problems() []error {
 		return []error{named("database-url", "is needed")}
 	}
 	return nil
+}
+
+// apply says how a server reaches the database.
+func (c *databaseConfig) apply(to *db.Config) {
+	to.URL, to.ListenURL = cmp.Or(c.url, c.listenURL), c.listenURL
 }
 
 // direct returns the URL that reaches the server itself: session locks do not
@@ -68,7 +77,7 @@ func (c *migrateConfig) settings(command *cobra.Command) *settings {
 func (a *app) migrateStep(
 	name, short string, step func(context.Context, string, *slog.Logger) error,
 ) *cobra.Command {
-	command := &cobra.Command{Use: name, Short: short, Args: cobra.NoArgs}
+	command := &cobra.Command{Use: name, Short: short, Example: "  notifier migrate " + name, Args: cobra.NoArgs}
 	var c migrateConfig
 	s := c.settings(command)
 	command.RunE = func(command *cobra.Command, _ []string) error {
@@ -81,7 +90,9 @@ func (a *app) migrateStep(
 }
 
 func (a *app) migrateStatus() *cobra.Command {
-	command := &cobra.Command{Use: "status", Short: "List the migrations, and when each was applied", Args: cobra.NoArgs}
+	command := &cobra.Command{
+		Use: "status", Short: "List the migrations, and when each was applied", Example: "  notifier migrate status", Args: cobra.NoArgs,
+	}
 	var c migrateConfig
 	s := c.settings(command)
 	command.RunE = func(command *cobra.Command, _ []string) error {

@@ -23,6 +23,9 @@ import (
 const asCommand = "NOTIFIER_TEST_AS_COMMAND"
 
 func TestMain(m *testing.M) {
+	if filepath.Base(os.Args[0]) == "npx" {
+		os.Exit(wscat(os.Args[1:]))
+	}
 	if os.Getenv(asCommand) != "" {
 		main()
 		return
@@ -72,13 +75,22 @@ func cleanEnvironment(extra ...string) []string {
 // start runs a command line; the process is killed if it outlives the test.
 func start(t testing.TB, env []string, args ...string) *process {
 	t.Helper()
-	p := &process{t: t, command: exec.Command(os.Args[0], args...), out: &transcript{}, err: &transcript{}, ended: make(chan struct{})}
-	p.command.Env = cleanEnvironment(env...)
+	command := exec.Command(os.Args[0], args...)
+	command.Env = cleanEnvironment(env...)
+	return follow(t, command)
+}
+
+// follow is start for a command that is ready to be run.
+func follow(t testing.TB, command *exec.Cmd) *process {
+	t.Helper()
+	p := &process{t: t, command: command, out: &transcript{}, err: &transcript{}, ended: make(chan struct{})}
 	p.command.Stdout, p.command.Stderr = p.out, p.err
 	p.command.WaitDelay = 10 * time.Second
-	var err error
-	if p.in, err = p.command.StdinPipe(); err != nil {
-		t.Fatal(err)
+	if command.Stdin == nil {
+		var err error
+		if p.in, err = p.command.StdinPipe(); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if err := p.command.Start(); err != nil {
 		t.Fatal(err)
@@ -91,10 +103,10 @@ func start(t testing.TB, env []string, args ...string) *process {
 		_ = p.command.Process.Kill()
 		<-p.ended
 		if t.Failed() {
-			t.Logf("notifier %s\nstdout:\n%s\nstderr:\n%s", strings.Join(args, " "), p.out, p.err)
+			t.Logf("%s\nstdout:\n%s\nstderr:\n%s", command, p.out, p.err)
 		}
 		if strings.Contains(p.err.String(), "DATA RACE") {
-			t.Errorf("notifier %s: %s", args[0], p.err)
+			t.Errorf("%s: %s", command, p.err)
 		}
 	})
 	return p

@@ -32,14 +32,15 @@ func (a *app) pushCommand() *cobra.Command {
 			"Lines go out in lists, each stored whole or not at all. Where the server can't be reached or can't store\n" +
 			"now, a list is sent again under the same key, so it is stored once.\n\n" +
 			"Exit codes: 0 all is stored; 1 something could not be; 2 wrong usage; 3 a line is no event.",
-		Example: "  notifier push --to client1 'hello' 'world'\n  notifier push --file events.jsonl\n  producer | notifier push",
+		Example: "  notifier push --to client1 'hello' 'world'\n  notifier push --file events.jsonl\n  grep client1 events.jsonl | notifier push",
 	}
 	var c pushConfig
 	s := newSettings(command)
 	defineURL(s, &c.url)
 	defineToken(s, &c.token)
+	s.section("Events")
 	define(s, "to", "user", "", "the user whom the arguments are for", &c.to, parseText)
-	define(s, "file", "path", "", "file of JSON lines; - is standard input", &c.file, parseText)
+	define(s, "file", "file", "", "file of JSON lines; - is standard input", &c.file, parseText)
 	define(s, "retry-for", "duration", "30s", "how long to go on trying with one list", &c.patience, parseDuration)
 	command.Args = func(_ *cobra.Command, args []string) error {
 		switch to := s.flags.Changed("to") || a.getenv(environment("to")) != ""; {
@@ -63,6 +64,7 @@ func (a *app) pushCommand() *cobra.Command {
 
 // defineURL adds the server's address, for the commands that are clients.
 func defineURL(s *settings, target *string) {
+	s.section("Server")
 	define(s, "url", "url", "http://127.0.0.1:8080", "the server", target, func(text string) (string, error) {
 		_, err := client.New(text)
 		return text, err

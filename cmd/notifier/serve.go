@@ -26,15 +26,19 @@ func (a *app) serveCommand() *cobra.Command {
 			"It needs --database-url, a schema brought up by 'notifier migrate up' (or --migrate), and a way to let people in:\n" +
 			"a key to verify tokens with (--jwt-secret, --jwt-public-key, --jwks-url or --jwks-file), or a user with a password\n" +
 			"('notifier user add'), or else --anonymous.",
+		Example: "  export NOTIFIER_DATABASE_URL=postgres://notifier@localhost/app NOTIFIER_JWT_SECRET=$(openssl rand -hex 32)\n" +
+			"  notifier serve --migrate\n" +
+			"  notifier serve --addr 127.0.0.1:8080,tls://:8443 --tls-cert cert.pem --tls-key key.pem --admin-addr 127.0.0.1:9090",
 		Args: cobra.NoArgs,
 	}
 	var c serveConfig
 	s := newSettings(command)
 	c.databaseConfig.define(s)
 	defineSwitch(s, "migrate", "bring the schema up first", &c.migrate)
+	s.section("Tokens")
 	defineSwitch(s, "anonymous", "let clients without a token do everything", &c.http.Anonymous)
 	c.tokens.define(s)
-	c.serverConfig.define(s, ":8080")
+	c.serverConfig.define(s, serverDefaults{address: ":8080"})
 	s.check = func() []error { return append(c.databaseConfig.problems(), c.serverConfig.problems()...) }
 	command.RunE = func(command *cobra.Command, _ []string) error {
 		if err := s.resolve(a.getenv); err != nil {
@@ -49,10 +53,7 @@ func (a *app) serveCommand() *cobra.Command {
 
 // serve runs a server on a database that somebody else runs.
 func serve(ctx context.Context, c serveConfig, logger *slog.Logger) error {
-	c.db.URL, c.db.ListenURL = c.url, c.listenURL
-	if c.db.URL == "" {
-		c.db.URL = c.direct()
-	}
+	c.databaseConfig.apply(&c.db)
 	if c.migrate {
 		if err := migrations.Up(ctx, c.direct(), logger); err != nil {
 			return err

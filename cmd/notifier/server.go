@@ -26,7 +26,8 @@ type server struct {
 	http      *httpapi.Server
 	tokens    *auth.Verifier // nil: none are taken
 	listeners []listener
-	feeds     db.Hub // what the feed is given: the hub, or the hub with a clock beside it
+	feeds     *metrics.TimedHub // what the feed is given: the hub with a clock beside it
+	self      notifier.Instance
 	admin     *admin // nil: there is none
 	// certificate is that of the listeners with TLS; nil: there are none.
 	certificate *certificate.Source
@@ -66,6 +67,13 @@ func openServer(ctx context.Context, c serverConfig, logger *slog.Logger) (_ *se
 	if c.http.SessionKey, err = s.database.SigningKey(ctx); err != nil {
 		return nil, err
 	}
+	s.feeds = metrics.Time(s.hub)
+	if c.admin != "" {
+		if s.admin, err = openAdmin(ctx, c.admin); err != nil {
+			return nil, err
+		}
+	}
+	c.http.Operation = s.operation(c)
 	c.http.MaxPayload = c.db.MaxPayload
 	c.http.Hub, c.http.Store, c.http.Ready, c.http.Logger = s.hub, s.database, s.database.Ready, logger
 	if c.tokens.given() {
@@ -79,6 +87,7 @@ func openServer(ctx context.Context, c serverConfig, logger *slog.Logger) (_ *se
 	if s.http, err = httpapi.New(c.http); err != nil {
 		return nil, err
 	}
+	s.serveAdmin()
 	if s.certificate, s.ownCertificate, err = c.tls.open(c.folder, logger); err != nil {
 		return nil, err
 	}
@@ -89,23 +98,35 @@ func openServer(ctx context.Context, c serverConfig, logger *slog.Logger) (_ *se
 		}
 		s.listeners = append(s.listeners, l)
 	}
-	s.feeds = s.hub
-	if c.admin != "" {
-		if err = s.openAdmin(ctx, c.admin); err != nil {
-			return nil, err
-		}
-	}
 	return s, nil
 }
 
-// openAdmin takes the address for operators, and has times measured.
-func (s *server) openAdmin(ctx context.Context, address string) (err error) {
+// operation is what operators are told that the HTTP side does not know.
+func (s *server) operation(c serverConfig) httpapi.Operation {
+	var operators net.Addr
+	if s.admin != nil {
+		operators = s.admin.listener.Addr()
+	}
+	s.self = newInstance(operators, c.adminURL)
+	return httpapi.Operation{
+		Self:       s.self,
+		Instances:  s.database.Instances,
+		EventsRead: func() int64 { return s.database.Stats().EventsRead },
+		Latencies:  s.feeds.Latencies,
+		Trace:      s.database.Trace,
+		Doctor:     c.examine,
+	}
+}
+
+// serveAdmin has the address for operators, if there is one, answer.
+func (s *server) serveAdmin() {
+	if s.admin == nil {
+		return
+	}
 	m := metrics.New(metrics.Config{
-		Version: currentVersion(), Hub: s.hub, Database: s.database, Server: s.http, Logger: s.logger,
+		Version: currentVersion(), Hub: s.feeds, Database: s.database, Server: s.http, Logger: s.logger,
 	})
-	s.feeds = m.Hub()
-	s.admin, err = openAdmin(ctx, address, m.Handler())
-	return err
+	s.admin.handler = adminRoutes(m.Handler(), s.http.OperatorHandler())
 }
 
 // close gives back what open took; run has closed the listeners by then.
@@ -130,7 +151,10 @@ func (s *server) run(ctx context.Context, ready func()) error {
 	defer stop(errStopped)
 	group, failed := errgroup.WithContext(behind)
 	group.Go(func() error { return s.background("feed", s.database.Feed(failed, s.feeds), failed) }) // ends with failed
-	group.Go(func() error { return s.background("retention", s.database.Retain(failed), failed) })   // ends with failed
+	group.Go(func() error {
+		return s.background("announcement", s.database.Announce(failed, s.self, s.hub.Point), failed)
+	}) // ends with failed
+	group.Go(func() error { return s.background("retention", s.database.Retain(failed), failed) }) // ends with failed
 
 	if s.tokens != nil {
 		group.Go(func() error { return s.background("keys", s.tokens.Run(failed), failed) }) // ends with failed

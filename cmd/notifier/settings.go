@@ -15,29 +15,36 @@ const envPrefix = "NOTIFIER_"
 // the flag wins. Texts are parsed only by resolve, so that every problem can be
 // told at once.
 type settings struct {
-	flags *pflag.FlagSet
-	all   []*setting
-	check func() []error // what no single setting can know; may be nil
+	command *cobra.Command
+	flags   *pflag.FlagSet
+	all     []*setting
+	heading string         // of what is defined next
+	check   func() []error // what no single setting can know; may be nil
 }
 
 // setting is one of them. It is a [pflag.Value] that accepts any text.
 type setting struct {
-	name  string
-	kind  string // what --help shows for the value
-	text  string // as given, at first the default
-	parse func(text string) error
+	name    string
+	kind    string // what --help shows for the value, and a shell completes it by
+	heading string // in --help; "": that of all flags
+	text    string // as given, at first the default
+	parse   func(text string) error
 }
 
 // newSettings adds settings to a command.
 func newSettings(command *cobra.Command) *settings {
 	flags := command.Flags()
 	flags.SortFlags = false
-	return &settings{flags: flags}
+	return &settings{command: command, flags: flags}
 }
+
+// section puts what is defined from here on under a heading of its own in
+// --help: a list of fifty flags teaches nobody.
+func (s *settings) section(heading string) { s.heading = heading }
 
 // define adds a setting whose parsed value goes to target.
 func define[T any](s *settings, name, kind, initial, usage string, target *T, parse func(string) (T, error)) {
-	set := &setting{name: name, kind: kind, text: initial, parse: func(text string) error {
+	set := &setting{name: name, kind: kind, heading: s.heading, text: initial, parse: func(text string) error {
 		value, err := parse(text)
 		if err == nil {
 			*target = value
@@ -46,6 +53,9 @@ func define[T any](s *settings, name, kind, initial, usage string, target *T, pa
 	}}
 	s.all = append(s.all, set)
 	s.flags.Var(set, name, usage+" ["+environment(name)+"]")
+	if err := s.command.RegisterFlagCompletionFunc(name, completer(kind)); err != nil {
+		panic(err) // the flag was defined in the line above, and only there
+	}
 }
 
 // defineSwitch adds a setting that is off unless given.

@@ -16,6 +16,7 @@ type tokenConfig struct {
 
 // define adds what verifying needs.
 func (c *tokenConfig) define(s *settings) {
+	s.section("Tokens")
 	c.defineKeys(s)
 	define(s, "jwt-public-key", "file", "", "PEM file with the public keys that tokens are verified with", &c.auth.PublicKeyFile, parseText)
 	define(s, "jwks-url", "url", "", "where the JSON Web Key Set is that tokens are verified with", &c.auth.JWKSURL, parseText)
@@ -68,9 +69,11 @@ func (a *app) tokenCommand() *cobra.Command {
 	var grant auth.Grant
 	var roles []auth.Role
 	s := newSettings(command)
+	s.section("The token")
 	define(s, "user", "text", "", "whose token it is", &grant.User, parseNotEmpty)
-	define(s, "role", "list", "", "what it allows besides subscribing: publisher, admin", &roles, parseRoles)
+	define(s, "role", "publisher,admin", "", "what it allows besides subscribing", &roles, parseRoles)
 	define(s, "ttl", "duration", "1h", "how long it is valid", &grant.TTL, parseDuration)
+	s.section("As the server is configured")
 	c.defineKeys(s)
 	define(s, "jwt-private-key", "file", "", "PEM file with the private key to sign with", &c.auth.PrivateKeyFile, parseText)
 	command.RunE = func(*cobra.Command, []string) error {

@@ -21,21 +21,22 @@ func (a *app) userCommand() *cobra.Command {
 		Short: "Make users, give them passwords, disable them",
 		Long: "user manages notifier.users, the table of those who may subscribe unless the application has replaced\n" +
 			"notifier.user_exists by a function of its own. Tokens need no password; it is for protocols that log in.",
-		RunE: func(command *cobra.Command, _ []string) error { return command.Help() },
-		Args: cobra.NoArgs,
+		Example: "  notifier user add alice --role publisher",
+		RunE:    func(command *cobra.Command, _ []string) error { return command.Help() },
+		Args:    cobra.NoArgs,
 	}
 	command.AddCommand(
 		a.userAdd(),
-		a.userStep("passwd", "Replace a user's password, read from standard input; tokens issued for the old one end", a.changePassword),
-		a.userStep("disable", "Have a user count as none; tokens issued to the user end", disable(true)),
-		a.userStep("enable", "Have a disabled user count again", disable(false)),
+		a.userStep("passwd", "  notifier user passwd alice", "Replace a user's password, read from standard input; tokens issued for the old one end", a.changePassword),
+		a.userStep("disable", "  notifier user disable alice", "Have a user count as none; tokens issued to the user end", disable(true)),
+		a.userStep("enable", "  notifier user enable alice", "Have a disabled user count again", disable(false)),
 	)
 	return command
 }
 
 // userStep is a command on one user that exists.
-func (a *app) userStep(name, short string, step func(context.Context, *db.DB, string) error) *cobra.Command {
-	command := &cobra.Command{Use: name + " USER", Short: short, Args: cobra.ExactArgs(1)}
+func (a *app) userStep(name, example, short string, step func(context.Context, *db.DB, string) error) *cobra.Command {
+	command := &cobra.Command{Use: name + " USER", Short: short, Example: example, Args: cobra.ExactArgs(1), ValidArgsFunction: cobra.NoFileCompletions}
 	var c databaseConfig
 	s := newSettings(command)
 	c.define(s)
@@ -52,7 +53,10 @@ func (a *app) userStep(name, short string, step func(context.Context, *db.DB, st
 func (a *app) userAdd() *cobra.Command {
 	var roles []auth.Role
 	var noPassword bool
-	command := a.userStep("add", "Make a user; the password is read from standard input", func(ctx context.Context, d *db.DB, name string) error {
+	const example = "  notifier user add alice --role publisher         # asks for the password\n" +
+		"  openssl rand -base64 18 | tee password | notifier user add bob\n" +
+		"  notifier user add carol --no-password            # shows tokens of your own"
+	command := a.userStep("add", example, "Make a user; the password is read from standard input", func(ctx context.Context, d *db.DB, name string) error {
 		var hash string
 		if !noPassword {
 			var err error
@@ -60,14 +64,11 @@ func (a *app) userAdd() *cobra.Command {
 				return err
 			}
 		}
-		names := make([]string, len(roles))
-		for i, role := range roles {
-			names[i] = string(role)
-		}
-		return d.CreateUser(ctx, name, hash, names, operator())
+		return d.CreateUser(ctx, name, hash, roleNames(roles), operator())
 	})
 	s := newSettings(command)
-	define(s, "role", "list", "", "what the user may besides subscribing: publisher, admin", &roles, parseRoles)
+	s.section("The user")
+	define(s, "role", "publisher,admin", "", "what the user may besides subscribing", &roles, parseRoles)
 	defineSwitch(s, "no-password", "the user can't log in, and shows tokens", &noPassword)
 	rest := command.RunE
 	command.RunE = func(command *cobra.Command, args []string) error {
@@ -77,6 +78,14 @@ func (a *app) userAdd() *cobra.Command {
 		return rest(command, args)
 	}
 	return command
+}
+
+func roleNames(roles []auth.Role) []string {
+	names := make([]string, len(roles))
+	for i, role := range roles {
+		names[i] = string(role)
+	}
+	return names
 }
 
 func (a *app) changePassword(ctx context.Context, d *db.DB, name string) error {

@@ -40,6 +40,12 @@ func parseSwitch(text string) (bool, error) {
 	return value, nil
 }
 
+// parseOff reads a switch of what is on by default: whether it is off.
+func parseOff(text string) (bool, error) {
+	on, err := parseSwitch(text)
+	return !on, err
+}
+
 func oneOf(choices ...string) func(string) (string, error) {
 	return func(text string) (string, error) {
 		if !slices.Contains(choices, text) {
@@ -127,6 +133,25 @@ func parseInterval(text string) (time.Duration, error) {
 		return 0, nil
 	}
 	return parseDuration(text)
+}
+
+// maxRate bounds what a rate may ask for, in a second.
+const maxRate = 1000
+
+// parseRate reads how often something happens, 5/s or 2/m, and returns the time
+// from one to the next; 0 for off.
+func parseRate(text string) (time.Duration, error) {
+	if text == "off" {
+		return 0, nil
+	}
+	bad := fmt.Errorf("%q is neither off nor a rate up to %d/s, such as 5/s or 2/m", text, maxRate)
+	count, unit, _ := strings.Cut(text, "/")
+	n, err := strconv.Atoi(count)
+	per, known := map[string]time.Duration{"s": time.Second, "m": time.Minute, "h": time.Hour}[unit]
+	if err != nil || !known || n < 1 || time.Duration(n) > maxRate*per/time.Second {
+		return 0, bad
+	}
+	return per / time.Duration(n), nil
 }
 
 // parseSize reads a number of bytes, or of KiB, MiB or GiB.

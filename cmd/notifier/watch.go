@@ -31,13 +31,14 @@ func (a *app) watchCommand() *cobra.Command {
 			"Only events with created_at at --since or later are shown, stored ones first. After a lost connection it\n" +
 			"asks for all of them again and leaves out what it has shown, up to 100,000 events; beyond that, the events of\n" +
 			"the second at which it forgot may be shown twice, and older ones that happen while it is away are missed.",
-		Example: "  notifier watch --user client1\n  notifier watch --user client1 --since 2000 | jq .payload",
+		Example: "  notifier watch --user client1\n  notifier watch --user client1 --since 2000 > events.jsonl",
 		Args:    cobra.NoArgs,
 	}
 	var c watchConfig
 	s := newSettings(command)
 	defineURL(s, &c.url)
 	defineToken(s, &c.token)
+	s.section("Events")
 	define(s, "user", "user", "", "whose events", &c.user, func(text string) (string, error) {
 		if text == "" {
 			return "", errors.New("is needed")

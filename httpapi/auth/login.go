@@ -75,7 +75,7 @@ func (l *Logins) compare(ctx context.Context, login Login, stored func(context.C
 		return false, err
 	}
 	defer l.gate.leave(known)
-	right, err := verifyPassword(hash, login.Password)
+	right, err := VerifyPassword(hash, login.Password)
 	if err != nil {
 		return false, fmt.Errorf("compare password: %w", err)
 	}

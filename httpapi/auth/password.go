@@ -50,9 +50,9 @@ func CheckHash(hash string) error {
 	return err
 }
 
-// verifyPassword compares a password with a stored hash. An empty hash stands
+// VerifyPassword compares a password with a stored hash. An empty hash stands
 // for a user that there is not: it costs as much time, and is never right.
-func verifyPassword(hash, password string) (bool, error) {
+func VerifyPassword(hash, password string) (bool, error) {
 	if hash == "" {
 		unknown := hashing{memory: hashMemory, passes: hashPasses, threads: hashThreads, salt: make([]byte, saltSize)}
 		unknown.compute(password, sumSize)

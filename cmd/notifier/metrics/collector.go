@@ -10,8 +10,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// queueTimeout bounds the one statement of a scrape.
-const queueTimeout = 2 * time.Second
+// askTimeout bounds the statements of a scrape.
+const askTimeout = 2 * time.Second
 
 // collector reads what others have counted, whenever somebody looks.
 type collector struct {
@@ -35,10 +35,12 @@ type figures struct {
 	ready    bool
 	queue    float64
 	queueErr error // why queue is not known
+	dropped  int64
+	dropErr  error // why dropped is not known
 }
 
 func (c *collector) look() *figures {
-	ctx, cancel := context.WithTimeout(context.Background(), queueTimeout) // a collector is given none
+	ctx, cancel := context.WithTimeout(context.Background(), askTimeout) // a collector is given none
 	defer cancel()
 	f := &figures{
 		hub:      c.config.Hub.Stats(),
@@ -48,6 +50,9 @@ func (c *collector) look() *figures {
 	}
 	if f.queue, f.queueErr = c.config.Database.QueueUsage(ctx); f.queueErr != nil {
 		c.config.Logger.Debug("metrics: notification queue not asked", "error", f.queueErr)
+	}
+	if f.dropped, f.dropErr = c.config.Database.Dropped(ctx); f.dropErr != nil {
+		c.config.Logger.Debug("metrics: dropped events not counted", "error", f.dropErr)
 	}
 	return f
 }

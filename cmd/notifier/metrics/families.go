@@ -77,6 +77,13 @@ var families = []family{
 		func(f *figures) float64 { return float64(f.hub.CaughtUp) }),
 	one(counter, "notifier_payloads_too_large_total", "Events that went out with null in place of a payload that was too large.",
 		func(f *figures) float64 { return float64(f.database.LargePayloads) }),
+	{"notifier_dropped_events_total", "Changes of watched tables that became no event, in the whole database: notifier.dropped says which, and why. " +
+		"Missing if the database does not answer.", counter, nil,
+		func(f *figures, emit func(float64, ...string)) {
+			if f.dropErr == nil {
+				emit(float64(f.dropped))
+			}
+		}},
 	one(counter, "notifier_replay_rows_total", "Rows that were read from the table for clients, before it was looked who may see them.",
 		func(f *figures) float64 { return float64(f.database.ReplayRows) }),
 

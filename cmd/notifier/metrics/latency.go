@@ -4,11 +4,12 @@ import (
 	"context"
 	"time"
 
+	"example.com/notifier/httpapi/instances"
 	"example.com/notifier/notifier"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// timedHub is a hub that measures how long events take on their way through it.
+// TimedHub is a hub that measures how long events take on their way through it.
 //
 // When a transaction committed, Postgres does not tell. What is known: not before
 // its last event was created, nor before the moment, between two reads, at which
@@ -16,9 +17,9 @@ import (
 // measured are a little too long rather than too short, and an event that waited
 // in a long transaction does not count as late. Each transaction counts once a
 // page, so that a bulk insert does not outweigh all others.
-type timedHub struct {
+type TimedHub struct {
 	*notifier.Hub
-	read, written prometheus.Histogram
+	read, written times
 
 	newest map[uint64]time.Time // of each transaction of the page; used again
 }
@@ -38,11 +39,20 @@ const approximately = " The time of a commit is not known exactly: it is taken t
 	"or when it was last seen in progress, whichever is later. One observation a transaction; " +
 	"transactions whose created_at was set by a client (whole seconds, or far off) are left out."
 
-func newTimedHub(hub *notifier.Hub) *timedHub {
-	histogram := func(name, help string) prometheus.Histogram {
-		return prometheus.NewHistogram(prometheus.HistogramOpts{Name: name, Help: help + approximately, Buckets: buckets})
+// times are observed twice: for scrapes, since the start, and for who looks on, of
+// the last seconds.
+type times struct {
+	histogram prometheus.Histogram
+	window    window
+}
+
+// Time puts a clock beside a hub. The feed must be given the result, or no times are
+// measured. It costs a look at each event's time.
+func Time(hub *notifier.Hub) *TimedHub {
+	histogram := func(name, help string) times {
+		return times{histogram: prometheus.NewHistogram(prometheus.HistogramOpts{Name: name, Help: help + approximately, Buckets: buckets})}
 	}
-	return &timedHub{
+	return &TimedHub{
 		Hub:  hub,
 		read: histogram("notifier_commit_to_read_seconds", "Time from a commit until its events are read."),
 		written: histogram("notifier_commit_to_written_seconds",
@@ -54,20 +64,20 @@ func newTimedHub(hub *notifier.Hub) *timedHub {
 
 // Publish delivers a page. Only the feed's goroutine calls it, and only it makes
 // deliveries.
-func (t *timedHub) Publish(ctx context.Context, p notifier.Page) error {
+func (t *TimedHub) Publish(ctx context.Context, p notifier.Page) error {
 	t.findNewest(&p, time.Now().Add(p.Clock.Ahead))
-	t.observe(t.read, p.Clock)
+	t.observe(&t.read, p.Clock)
 	before := t.Stats().Deliveries
 	err := t.Hub.Publish(ctx, p)
 	if err == nil && t.Stats().Deliveries > before {
-		t.observe(t.written, p.Clock)
+		t.observe(&t.written, p.Clock)
 	}
 	return err
 }
 
 // findNewest finds for each transaction when its newest event was created, now
 // being the database's time.
-func (t *timedHub) findNewest(p *notifier.Page, now time.Time) {
+func (t *TimedHub) findNewest(p *notifier.Page, now time.Time) {
 	clear(t.newest)
 	earliest := p.Clock.Since
 	if earliest.IsZero() {
@@ -87,13 +97,26 @@ func (t *timedHub) findNewest(p *notifier.Page, now time.Time) {
 }
 
 // observe records how long ago each of the page's transactions committed.
-func (t *timedHub) observe(h prometheus.Histogram, clock notifier.Clock) {
-	now := time.Now().Add(clock.Ahead)
+func (t *TimedHub) observe(to *times, clock notifier.Clock) {
+	here := time.Now()
+	now := here.Add(clock.Ahead)
 	for _, created := range t.newest {
 		commit := created
 		if commit.Before(clock.Since) {
 			commit = clock.Since
 		}
-		h.Observe(max(0, now.Sub(commit).Seconds()))
+		seconds := max(0, now.Sub(commit).Seconds())
+		to.histogram.Observe(seconds)
+		to.window.observe(here, seconds)
 	}
+}
+
+// Latencies returns those of the last seconds; nil: there were none.
+func (t *TimedHub) Latencies() *instances.Latencies {
+	now := time.Now()
+	l := &instances.Latencies{Read: t.read.window.latency(now), Written: t.written.window.latency(now)}
+	if l.Read.Count == 0 {
+		return nil
+	}
+	return l
 }

@@ -85,9 +85,9 @@ func TestTimedHub_SaysWhenTransactionsCommitted(t *testing.T) {
 				for i, e := range test.events {
 					p.Events = append(p.Events, &notifier.Event{ID: int64(i), TxID: e.txid, CreatedAt: there.Add(-e.age), Control: e.kind})
 				}
-				h := newTimedHub(notifier.NewHub(notifier.HubConfig{}))
+				h := Time(notifier.NewHub(notifier.HubConfig{}))
 				registry := prometheus.NewRegistry()
-				registry.MustRegister(h.read, h.written)
+				registry.MustRegister(h.read.histogram, h.written.histogram)
 				h.Start(notifier.Beginning{Position: p.From})
 				if err := h.Publish(t.Context(), p); err != nil {
 					t.Fatal(err)
@@ -107,9 +107,9 @@ func TestTimedHub_SaysWhenTransactionsCommitted(t *testing.T) {
 func TestTimedHub_WrittenWhenTheSocketsWere(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		h := newTimedHub(notifier.NewHub(notifier.HubConfig{}))
+		h := Time(notifier.NewHub(notifier.HubConfig{}))
 		registry := prometheus.NewRegistry()
-		registry.MustRegister(h.read, h.written)
+		registry.MustRegister(h.read.histogram, h.written.histogram)
 		h.Start(notifier.Beginning{Position: position(t, "7:7:")})
 		s := notifier.NewSubscriber("u", sink{}, sink{})
 		h.Join(s)

@@ -8,7 +8,6 @@ import (
 
 	"example.com/notifier/db"
 	"example.com/notifier/httpapi"
-	"example.com/notifier/notifier"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -20,7 +19,7 @@ const maxScrapes = 4
 // Config says what there is to be seen. All fields are required.
 type Config struct {
 	Version  string
-	Hub      *notifier.Hub
+	Hub      *TimedHub
 	Database Database
 	Server   interface{ Stats() httpapi.Stats }
 	Logger   *slog.Logger
@@ -33,12 +32,13 @@ type Database interface {
 	Ready() error
 	// QueueUsage asks how full the queue of notifications is, 0 to 1.
 	QueueUsage(ctx context.Context) (float64, error)
+	// Dropped asks how many changes of watched tables have become no event.
+	Dropped(ctx context.Context) (int64, error)
 }
 
 // Metrics is a registry of its own with all that there is.
 type Metrics struct {
 	registry *prometheus.Registry
-	hub      *timedHub
 	logger   *slog.Logger
 }
 
@@ -46,22 +46,17 @@ type Metrics struct {
 func New(c Config) *Metrics {
 	m := &Metrics{
 		registry: prometheus.NewRegistry(),
-		hub:      newTimedHub(c.Hub),
 		logger:   c.Logger,
 	}
 	m.registry.MustRegister(
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		buildInfo(c.Version),
-		m.hub.read, m.hub.written,
+		c.Hub.read.histogram, c.Hub.written.histogram,
 		newCollector(c),
 	)
 	return m
 }
-
-// Hub returns the hub with a clock beside it. The feed must be given this one,
-// or no times are measured.
-func (m *Metrics) Hub() db.Hub { return m.hub }
 
 // Handler answers with the metrics.
 func (m *Metrics) Handler() http.Handler {
