@@ -35,6 +35,11 @@ build: ## compile bin/notifier, one static binary
 test: ## run every test, with the race detector where there is a C compiler
 	$(if $(RACE),,@echo 'no C compiler: without the race detector')
 	go test $(RACE) -timeout 20m $(PACKAGES)
+	$(if $(filter ./...,$(PACKAGES)),@$(MAKE) example)
+
+.PHONY: example
+example: ## run the tests of the sample application, a module of its own that uses package testcontainers
+	cd testcontainers/example && go vet ./... && go test $(RACE) -timeout 10m ./...
 
 .PHONY: torture
 torture: ## run the torture tests for TORTURE each
@@ -46,7 +51,7 @@ bench: ## measure commits, latency, fan-out and memory, and print a table (BENCH
 
 .PHONY: fuzz
 fuzz: ## run each fuzz target for FUZZTIME
-	@grep -rHoE --include='*_test.go' '^func Fuzz\w+' cmd db httpapi migrations notifier | sort | \
+	@grep -rHoE --include='*_test.go' '^func Fuzz\w+' cmd db httpapi migrations notifier testcontainers | sort | \
 	while IFS=: read -r file target; do \
 		target=$${target#func }; \
 		echo "$$target in $${file%/*}, $(FUZZTIME)"; \
@@ -55,7 +60,7 @@ fuzz: ## run each fuzz target for FUZZTIME
 
 .PHONY: lint
 lint: ## check format, vet, staticcheck, go fix, and known vulnerabilities if their list is in reach
-	@unformatted=$$(gofmt -l cmd db httpapi migrations notifier); \
+	@unformatted=$$(gofmt -l cmd db httpapi migrations notifier testcontainers); \
 	if [ -n "$$unformatted" ]; then echo "not formatted (make fmt): $$unformatted"; exit 1; fi
 	go vet ./...
 	go run $(STATICCHECK) -checks all ./...
@@ -67,7 +72,7 @@ lint: ## check format, vet, staticcheck, go fix, and known vulnerabilities if th
 
 .PHONY: fmt
 fmt: ## format the sources and let go fix modernize them
-	gofmt -w cmd db httpapi migrations notifier
+	gofmt -w cmd db httpapi migrations notifier testcontainers
 	go fix ./...
 
 .PHONY: cover

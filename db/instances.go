@@ -82,8 +82,10 @@ func (d *DB) feedState() notifier.FeedState {
 func (d *DB) Instances(ctx context.Context) ([]notifier.Instance, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
+	// One row that is out of bounds, or of JSON's years, is not to hide the others.
 	rows, err := d.pool.Query(ctx, `-- name: instances
-		SELECT id::text, name, version, started_at, seen_at, coalesce(admin_url, ''), coalesce(position::text, ''), feed
+		SELECT id::text, left(name, 200), left(version, 200), least(greatest(started_at, '0001-01-02'), '9999-12-30'),
+			least(greatest(seen_at, '0001-01-02'), '9999-12-30'), left(coalesce(admin_url, ''), 2000), coalesce(position::text, ''), left(feed, 20)
 		FROM notifier.instances
 		ORDER BY started_at, id
 		LIMIT $1`, maxInstances)

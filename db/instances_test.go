@@ -45,6 +45,11 @@ func TestAnnounce(t *testing.T) {
 	if n := scalar[int](t, conn, `SELECT count(*)::int FROM notifier.instances`); n != 2 {
 		t.Errorf("%d instances are left", n)
 	}
+	exec(t, conn, `UPDATE notifier.instances SET started_at = 'infinity', name = repeat('x', 100000) WHERE id <> $1`, self.ID)
+	all, err := d.Instances(t.Context())
+	if err != nil || len(all) != 2 || len(all[1].Name) > 1000 || all[1].StartedAt.Year() > 9999 {
+		t.Errorf("with one that is out of bounds: %+v, %v", all, err)
+	}
 	stop()
 	if err := <-ended; err != nil {
 		t.Error(err)

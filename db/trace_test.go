@@ -36,6 +36,24 @@ func TestTrace_WhenItWasCommitted(t *testing.T) {
 	}
 }
 
+// A policy that writes is asked as by live delivery, but nothing of it stays.
+func TestTrace_PolicyThatWrites(t *testing.T) {
+	t.Parallel()
+	at := dbtest.New(t)
+	conn := dbtest.Connect(t, at)
+	d := open(t, db.Config{URL: at})
+	exec(t, conn, `CREATE TABLE public.asked (user_id text)`)
+	exec(t, conn, `CREATE OR REPLACE FUNCTION notifier.user_exists(user_id text) RETURNS boolean LANGUAGE sql AS 'INSERT INTO public.asked VALUES (user_id) RETURNING true'`)
+	exec(t, conn, `INSERT INTO notifier.events (type) VALUES ('t')`)
+	got, err := d.Trace(t.Context(), "ann", 1)
+	if err != nil || got.Policy == nil || got.Policy.Error != "" || !got.Policy.MayRead {
+		t.Errorf("%+v, %v", got.Policy, err)
+	}
+	if n := scalar[int](t, conn, `SELECT count(*)::int FROM public.asked`); n != 0 {
+		t.Errorf("%d were written", n)
+	}
+}
+
 // A change of access is told of if it concerns the user and the event, with whether
 // the event came first.
 func TestTrace_Changes(t *testing.T) {

@@ -18,18 +18,25 @@ const (
 	// defaultClients and maxClients are how many an instance lists of its clients.
 	defaultClients = 1000
 	maxClients     = 10_000
-	// maxAdmin bounds the questions of operators that are being answered at once:
-	// an answer may be of tens of megabytes.
+	// maxAdmin bounds the questions of operators that are being answered at once,
+	// and, for themselves, those that are about this instance alone: an answer may be
+	// of tens of megabytes.
 	maxAdmin = 4
 	// adminPatience is how long one more waits for its turn.
 	adminPatience = 5 * time.Second
 )
 
 // OperatorHandler answers whoever asks, about all instances: it is for an address
-// that only operators, and other instances, can reach.
-func (s *Server) OperatorHandler() http.Handler {
+// that only operators, and other instances, can reach. What else there is at that
+// address is up to rest; nil: nothing. As nobody is asked who they are, foreign web
+// pages are kept out of all of it.
+func (s *Server) OperatorHandler(rest http.Handler) http.Handler {
 	r := chi.NewRouter()
-	r.NotFound(bare(http.StatusNotFound))
+	r.Use(s.operators.protect)
+	if rest == nil {
+		rest = bare(http.StatusNotFound)
+	}
+	r.NotFound(rest.ServeHTTP)
 	r.MethodNotAllowed(wrongMethod(r))
 	r.Route("/admin", s.adminRoutes)
 	return r
@@ -44,18 +51,24 @@ func (s *Server) adminRoutes(r chi.Router) {
 	readable(r, "/explain", s.adminPage(s.reportExplanation))
 }
 
-// oneByOne lets only some be answered at once.
+// oneByOne lets only some be answered at once. What other instances ask does not
+// wait for what we ask them: else two could wait for each other, and each would say
+// that the other does not answer.
 func (s *Server) oneByOne(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), adminPatience)
 		defer cancel()
+		turns := s.answering
+		if all, err := everybody(r); err == nil && !all {
+			turns = s.answeringHere
+		}
 		select {
-		case s.answering <- struct{}{}:
+		case turns <- struct{}{}:
 		case <-ctx.Done():
 			refuseJSON(w, http.StatusServiceUnavailable, "too many ask at once: try again")
 			return
 		}
-		defer func() { <-s.answering }()
+		defer func() { <-turns }()
 		next.ServeHTTP(w, r)
 	})
 }

@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -147,7 +149,7 @@ func TestAdmin_OnlyForAdmins(t *testing.T) {
 			}
 		}
 	}
-	operators := httptest.NewServer(s.server.OperatorHandler())
+	operators := httptest.NewServer(s.server.OperatorHandler(nil))
 	t.Cleanup(operators.Close)
 	open := *s
 	open.url = operators.URL
@@ -196,7 +198,7 @@ func TestAdmin_OtherInstances(t *testing.T) {
 	t.Parallel()
 	other := setup(t, func(c *httpapi.Config) { c.Operation.Self = notifier.Instance{ID: "good", StartedAt: time.Unix(1, 0)} })
 	other.announce("ann", 0)
-	good := impostor(t, other.server.OperatorHandler().ServeHTTP)
+	good := impostor(t, other.server.OperatorHandler(nil).ServeHTTP)
 	release := make(chan struct{})
 	defer close(release)
 	followed := impostor(t, func(http.ResponseWriter, *http.Request) { t.Error("a redirect was followed") })
@@ -263,6 +265,32 @@ func TestAdmin_OtherInstances(t *testing.T) {
 	if len(got) != len(at)+1 {
 		t.Errorf("%d instances", len(got))
 	}
+}
+
+// Two instances that are asked about all ask each other: neither keeps the other
+// waiting until it gets its own answers.
+func TestAdmin_AnswersOthersWhileItAsksThem(t *testing.T) {
+	t.Parallel()
+	asked, release := make(chan struct{}), make(chan struct{})
+	silent := impostor(t, func(http.ResponseWriter, *http.Request) { asked <- struct{}{}; <-release })
+	s := setup(t, operated(notifier.Instance{ID: "silent", AdminURL: silent}))
+	const many = 4 // that are answered at once
+	var ended atomic.Int32
+	var asking sync.WaitGroup
+	for range many {
+		asking.Go(func() {
+			defer ended.Add(1)
+			s.request("GET", "/admin/stats", "")
+		})
+	}
+	for range many {
+		<-asked
+	}
+	if status, _, text := s.request("GET", "/admin/stats?scope=here", ""); status != 200 || ended.Load() > 0 {
+		t.Errorf("%d %s, after %d others", status, text, ended.Load())
+	}
+	close(release)
+	asking.Wait()
 }
 
 func bareStatus(status int) http.HandlerFunc {

@@ -77,8 +77,8 @@ type Config struct {
 	// file) or "*"; default: none.
 	AllowedOrigins []string
 	// AllowedHosts are the names, with or without a port, by which the server
-	// may be called in anonymous mode, besides loopback and IP addresses;
-	// default: none.
+	// may be called in anonymous mode, and at the operators' address, besides
+	// loopback and IP addresses; default: none.
 	AllowedHosts []string
 
 	// NoConsole leaves the console out, the page at the root.

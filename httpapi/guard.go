@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -33,6 +34,16 @@ func newGuard(c Config, refused *refusals) (*guard, error) {
 		problems = append(problems, g.allowHost(host))
 	}
 	return g, errors.Join(problems...)
+}
+
+// newOperatorsGuard returns that of the operators' address, which may also be called
+// as the other instances call it. No foreign page is allowed there.
+func newOperatorsGuard(c Config, refused *refusals) (*guard, error) {
+	own := Config{AllowedHosts: slices.Clone(c.AllowedHosts)}
+	if at, err := url.Parse(c.Operation.Self.AdminURL); err == nil && at.Hostname() != "" {
+		own.AllowedHosts = append(own.AllowedHosts, at.Hostname())
+	}
+	return newGuard(own, refused)
 }
 
 func (g *guard) allowOrigin(origin string) error {

@@ -34,8 +34,11 @@ type Server struct {
 	commands    rate          // of one connection
 	delayed     atomic.Uint64 // commands
 	busy        crowdedness
+	operators   *guard // of their address
 	asker       *instances.Asker
-	answering   chan struct{} // has room for the questions of operators that may be answered at once
+	// answering and answeringHere have room for the questions of operators that may
+	// be answered at once: to all instances, and to this one alone.
+	answering, answeringHere chan struct{}
 	// life is that of what is asked of the store for connections; giveUp ends
 	// it, when a server that stops has no time left.
 	life   context.Context
@@ -48,6 +51,7 @@ func New(c Config) (*Server, error) {
 	complete, err := c.complete()
 	refused := newRefusals(complete.Logger)
 	guard, guardErr := newGuard(complete, refused)
+	operators, _ := newOperatorsGuard(complete, refused) // what is wrong with it is wrong with the other
 	sessions, keyErr := auth.NewSigner(complete.SessionKey, nil)
 	module, moduleErr := console.Module()
 	page, pageErr := console.Page()
@@ -58,21 +62,23 @@ func New(c Config) (*Server, error) {
 		return nil, fmt.Errorf("configure the HTTP side: %w", err)
 	}
 	s := &Server{
-		config:      complete,
-		connections: newConnections(complete),
-		logins:      auth.NewLogins(auth.LoginConfig{}),
-		sessions:    sessions,
-		module:      module,
-		page:        page,
-		cursors:     notifier.NewCursorSigner(complete.SessionKey),
-		places:      newPlaces(complete.MaxReplays),
-		pushing:     newBudget(complete.MaxPushing),
-		counters:    newCounters(),
-		began:       time.Now(),
-		refusals:    refused,
-		commands:    commandRate(complete),
-		asker:       instances.NewAsker(),
-		answering:   make(chan struct{}, maxAdmin),
+		config:        complete,
+		connections:   newConnections(complete),
+		logins:        auth.NewLogins(auth.LoginConfig{}),
+		sessions:      sessions,
+		module:        module,
+		page:          page,
+		cursors:       notifier.NewCursorSigner(complete.SessionKey),
+		places:        newPlaces(complete.MaxReplays),
+		pushing:       newBudget(complete.MaxPushing),
+		counters:      newCounters(),
+		began:         time.Now(),
+		refusals:      refused,
+		commands:      commandRate(complete),
+		operators:     operators,
+		asker:         instances.NewAsker(),
+		answering:     make(chan struct{}, maxAdmin),
+		answeringHere: make(chan struct{}, maxAdmin),
 	}
 	s.busy.most = int64(complete.MaxRequests)
 	s.life, s.giveUp = context.WithCancel(context.Background())

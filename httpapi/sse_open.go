@@ -53,11 +53,17 @@ func (s *Server) serveStream(traffic *protocolCounters) http.HandlerFunc {
 	}
 }
 
-// describeStream answers for a stream by its head alone.
+// describeStream answers for a stream by its head alone: also whether its topics may
+// be followed.
 func (s *Server) describeStream(w http.ResponseWriter, r *http.Request) {
-	who, _, _, err := s.admitStream(r)
+	if !s.busy.enter(&s.busy.requests) {
+		s.refuseStream(w, r, errTooManyRequests)
+		return
+	}
+	defer s.busy.requests.Add(-1)
+	who, _, ask, err := s.admitStream(r)
 	if err == nil {
-		_, err = s.admit(r.Context(), who, nil)
+		_, err = s.permits(r.Context(), who, ask.topics)
 	}
 	if err != nil {
 		s.refuseStream(w, r, err)
@@ -183,7 +189,7 @@ func (st *stream) open(ask sseRequest) (begin func(), err error) {
 // each. If access changes meanwhile, it is asked again.
 func (st *stream) subscribe(ctx context.Context, ask sseRequest, filters []notifier.Filter, behind bool) (subs []*notifier.Subscription, here notifier.Cursor, err error) {
 	for range maxPermitTries {
-		permits, err := st.permits(ctx, ask.topics)
+		permits, err := st.server.permits(ctx, st.caller, ask.topics)
 		if err != nil {
 			return nil, here, err
 		}
@@ -213,7 +219,7 @@ func (st *stream) record(topics []sseTopic, permits []notifier.Permit, filters [
 
 // permits asks the policy: about the object of each topic that is about one, and
 // once for all others, of which each event's dataset decides.
-func (st *stream) permits(ctx context.Context, topics []sseTopic) ([]notifier.Permit, error) {
+func (s *Server) permits(ctx context.Context, who caller, topics []sseTopic) ([]notifier.Permit, error) {
 	permits := make([]notifier.Permit, len(topics))
 	var general *notifier.Permit
 	for i, t := range topics {
@@ -221,18 +227,18 @@ func (st *stream) permits(ctx context.Context, topics []sseTopic) ([]notifier.Pe
 			permits[i] = *general
 			continue
 		}
-		admission, err := st.server.admit(ctx, st.caller, t.about)
+		admission, err := s.admit(ctx, who, t.about)
 		if err != nil {
 			return nil, err
 		}
-		permits[i] = notifier.Permit{At: admission.At, Account: st.caller.account}
+		permits[i] = notifier.Permit{At: admission.At, Account: who.account}
 		switch {
 		case t.about == nil:
 			general = &permits[i]
 		case admission.Dataset != nil && !admission.MayRead:
 			return nil, errNoAccess
 		case admission.Dataset != nil:
-			permits[i].Scope = &notifier.Question{User: st.caller.User, Type: t.about.eventType, Dataset: *admission.Dataset, HasDataset: true}
+			permits[i].Scope = &notifier.Question{User: who.User, Type: t.about.eventType, Dataset: *admission.Dataset, HasDataset: true}
 		}
 	}
 	return permits, nil

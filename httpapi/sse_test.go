@@ -119,6 +119,9 @@ func TestSSE_Refusals(t *testing.T) {
 	if status, _, _ := s.request("HEAD", "/events?recipient=me&token="+nobody, ""); status != 403 {
 		t.Errorf("HEAD for an unknown user: %d", status)
 	}
+	if status, _, _ := s.request("HEAD", "/events?topic=datasetUpdate.*.closed&token="+alice, ""); status != 403 {
+		t.Errorf("HEAD for a topic that may not be followed: %d", status)
+	}
 	until(t, "no place is taken", func() bool { return s.server.Stats().Protocols["sse"].Open == 0 })
 	for _, secret := range []string{alice, nobody} {
 		if strings.Contains(log.String(), secret) {

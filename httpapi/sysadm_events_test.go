@@ -231,14 +231,18 @@ func TestSysadm_Anonymous(t *testing.T) {
 	c.ask(`{"namespace":"rpc","name":"auth_token","id":"t","args":{"token":"x"}}`, fmt.Sprintf(sysadmUnauthorized, "t")) // one that is sent is checked
 }
 
-// A page's request at the place of the protocol finds nothing, as before, and a
-// token that is no good is refused at the handshake.
+// A page's request at the place of the protocol is for the console, and finds nothing
+// where that is off; a token that is no good is refused at the handshake.
 func TestSysadm_Places(t *testing.T) {
 	t.Parallel()
 	s := sysadmSystem(t, newDirectory(sysadmUser))
-	for _, method := range []string{"GET", "HEAD", "POST"} {
-		if status, _, text := s.request(method, "/", ""); status != http.StatusNotFound || text != "" {
-			t.Errorf("%s /: %d %q", method, status, text)
+	off := setup(t, func(c *httpapi.Config) { c.NoConsole = true })
+	for method, want := range map[string]int{"GET": http.StatusOK, "HEAD": http.StatusOK, "POST": http.StatusMethodNotAllowed} {
+		if status, _, _ := s.request(method, "/", ""); status != want {
+			t.Errorf("%s /: %d, want %d", method, status, want)
+		}
+		if status, _, text := off.request(method, "/", ""); status != http.StatusNotFound || text != "" {
+			t.Errorf("%s / without a console: %d %q", method, status, text)
 		}
 	}
 	if status, _, _ := s.request("GET", "/sysadm", ""); status != http.StatusUpgradeRequired {

@@ -114,6 +114,7 @@ BEGIN
 END
 $$;
 -- +goose StatementEnd
+COMMENT ON FUNCTION notifier.watch_name(text, text) IS 'Makes an identifier of any text.';
 
 -- The state of a watch is its triggers and the comment on their function, so that it is dumped and restored with the
 -- table, and nobody needs a right on a registry. Anybody can comment a function of his own with anything.
@@ -221,7 +222,9 @@ COMMENT ON FUNCTION notifier.watch_addressed(jsonb, text, text) IS
 -- The INSERT for what a statement has done. The two tables of an UPDATE have their rows in the same order, so their
 -- numbers pair them, whatever the key is. A row that an update has moved (to another key, dataset, recipient, in or out
 -- of the condition) is destroyed for those who saw it and created for those who see it, each told of nothing else. What
--- is destroyed comes first: its key may be another row's new one.
+-- is destroyed comes first: its key may be another row's new one. (Where the cascades of two foreign keys change the key
+-- of one row twice in a statement, the key in between is left created.)
+-- The join is FULL so that it is never a loop in a loop: the plan is kept, and may have been made for one row.
 -- +goose StatementBegin
 CREATE FUNCTION notifier.watch_query(plan jsonb, operation text, new_rows text, old_rows text) RETURNS text
 LANGUAGE plpgsql IMMUTABLE
@@ -237,7 +240,8 @@ DECLARE
         plan ->> 'event_type');
 BEGIN
     IF operation <> 'UPDATE' THEN
-        RETURN head || format(E'%L, place.key, place.recipient, place.dataset_id, %s, %s, NULL\nFROM %s%s\nCROSS JOIN LATERAL %s AS place\n'
+        RETURN head || format(
+            E'%L, place.key, place.recipient, place.dataset_id, %s, %s, NULL\nFROM %s%s\nCROSS JOIN LATERAL %s AS place\n'
             'WHERE CASE WHEN place.watched THEN %s ELSE false END',
             CASE operation WHEN 'INSERT' THEN 'create' ELSE 'destroy' END,
             notifier.watch_principal(plan, CASE operation WHEN 'INSERT' THEN 'new' ELSE 'old' END),
@@ -263,7 +267,8 @@ BEGIN
         'NULL::pg_catalog.json AS original\nWHERE was.watched AND m.moved\nUNION ALL\n',
         notifier.watch_principal(plan, 'old'), notifier.watch_payload(plan, 'old')) ELSE '' END
         || format(
-        E'SELECT new."notifier: number" AS number, CASE WHEN m.moved THEN ''create'' ELSE ''update'' END AS action, now.key, now.recipient, now.dataset_id, '
+        E'SELECT new."notifier: number" AS number, CASE WHEN m.moved THEN ''create'' ELSE ''update'' END AS action, '
+        'now.key, now.recipient, now.dataset_id, '
         '%s AS principal, %s AS payload, %s AS original\n'
         'FROM (SELECT) AS one LEFT JOIN LATERAL (SELECT old.*) AS old ON NOT m.moved\n'
         'WHERE now.watched AND CASE WHEN m.moved THEN %s ELSE %s END\nOFFSET 0) AS e\n'
@@ -358,11 +363,13 @@ BEGIN
     END IF;
     IF wants ?| ARRAY['destroy', 'truncate'] THEN
         body := body || format(
-            E'ELSIF TG_OP OPERATOR(pg_catalog.=) ''TRUNCATE'' THEN\nIF NOT notifier.is_truncated_with_parent(%L, TG_RELID) THEN\n%s;\nEND IF;\n',
+            E'ELSIF TG_OP OPERATOR(pg_catalog.=) ''TRUNCATE'' THEN\n'
+            'IF NOT notifier.is_truncated_with_parent(%L, TG_RELID) THEN\n%s;\nEND IF;\n',
             concat_ws(' ', plan ->> 'name', plan ->> 'event_type'),
             CASE WHEN wants ? 'truncate' OR (plan ->> 'public')::boolean
                 THEN format('INSERT INTO notifier.events (type, action) VALUES (%L, ''truncate'')', plan ->> 'event_type')
-                ELSE format('PERFORM notifier.drop_row(%L, %L, ''truncate'', NULL, NULL, ''the table was truncated, and truncate is not among the actions'')',
+                ELSE format('PERFORM notifier.drop_row(%L, %L, ''truncate'', NULL, NULL, '
+                    '''the table was truncated, and truncate is not among the actions'')',
                     plan ->> 'name', plan ->> 'event_type') END);
     END IF;
     RETURN body || E'END IF;\n' || format(

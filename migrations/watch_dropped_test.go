@@ -30,6 +30,8 @@ func TestWatch_NobodyNamedIsDropped(t *testing.T) {
 	if len(dropped) != 21 || dropped[20] != "more of the same statement 980" {
 		t.Errorf("%d rows, the last is %q", len(dropped), dropped[len(dropped)-1])
 	}
+	a.tells("BEGIN; SET LOCAL notifier.dropped = 'x'; INSERT INTO issues (id) VALUES (0); COMMIT")
+	a.expectDropped("a writer's setting", "create 0 neither a recipient nor a dataset")
 	a.tells("BEGIN; INSERT INTO issues (id) VALUES (1); INSERT INTO issues (id) VALUES (2); COMMIT")
 	a.expectDropped("each statement counts by itself", "create 1 neither a recipient nor a dataset", "create 2 neither a recipient nor a dataset")
 }

@@ -93,3 +93,19 @@ func TestWatch_NamesOfColumns(t *testing.T) {
 	a.tells("DELETE FROM t", `destroy 1 "11OOrncpst%"`, `destroy 1 {"key":1,"old":"O","new":"w","r":"r","%s%I$watch$''\\":"%"}`)
 	a.expectDropped("nothing is wrong")
 }
+
+// What a watch names must stay; Postgres does not know of it.
+func TestWatch_NamedColumnThatGoes(t *testing.T) {
+	t.Parallel()
+	a := newApplication(t, issues, "CREATE TABLE other (id int PRIMARY KEY, title text)")
+	a.watch("issues", "'t', recipient => 'lower(owner)', columns => '{id}'")
+	a.watch("other", "'o', public => true, columns => '{id,title}'")
+	a.tells("INSERT INTO issues VALUES (1, 'a', 'd', 'ANN')", `create 1 >ann {"id":1}`)
+	exec(t, a.owner, "ALTER TABLE issues RENAME owner TO person", "ALTER TABLE other DROP COLUMN title")
+	a.tells("UPDATE issues SET title = 'b'")
+	a.expectDropped("an expression", "update 1 42703 column \"owner\" does not exist")
+	refused(t, a.writer, "42703", "INSERT INTO other VALUES (1)")
+	a.watch("issues", "'t', recipient => 'lower(person)', columns => '{id}'")
+	a.watch("other", "'o', public => true")
+	a.tells("UPDATE issues SET title = 'c'; INSERT INTO other VALUES (1)", `update 1 >ann {"id":1}`, `create 1 {"id":1}`)
+}

@@ -33,12 +33,11 @@ func openAdmin(ctx context.Context, address string) (*admin, error) {
 	return &admin{listener: l}, nil
 }
 
-// adminRoutes has all that net/http/pprof has but the command line, which may
+// measurements has all that net/http/pprof has but the command line, which may
 // hold a password.
-func adminRoutes(metrics, questions http.Handler) http.Handler {
+func measurements(metrics http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/metrics", metrics)
-	mux.Handle("/admin/", questions)
 	mux.HandleFunc("/debug/pprof/", pprof.Index)
 	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)

@@ -3,8 +3,10 @@ package main
 import (
 	"encoding/json"
 	"net"
+	"net/http"
 	"net/netip"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -67,6 +69,39 @@ func TestAdmin_AnyInstanceTellsOfAll(t *testing.T) {
 		t.Errorf("%+v", all)
 	}
 	watcher.signal(syscall.SIGTERM)
+}
+
+// Nobody is asked there who they are, so a page in an operator's browser, whose own
+// name is made to resolve to this address, must not get anything of it.
+func TestAdmin_KeepsForeignPagesOut(t *testing.T) {
+	t.Parallel()
+	o := observe(t, "--admin-url=https://n1.example.com:9999", "--allowed-origins=*", "--allowed-hosts=scraped.example.com")
+	_, port, _ := strings.Cut(strings.TrimPrefix(o.admin, "http://"), ":")
+	for _, path := range []string{"/admin/clients", "/admin/explain?user=a&event=1", "/metrics", "/debug/pprof/", "/debug/pprof/symbol", "/"} {
+		for caller, want := range map[[2]string]bool{
+			{"127.0.0.1:" + port, ""}: true, {"localhost:" + port, ""}: true, {"10.0.0.5", ""}: true,
+			{"n1.example.com", ""}: true, {"N1.example.com:9999", ""}: true, {"scraped.example.com:" + port, ""}: true,
+			{"evil.example:" + port, ""}: false, {"example.com", ""}: false,
+			{"127.0.0.1:" + port, "http://evil.example"}: false, {"127.0.0.1:" + port, "null"}: false,
+			{"127.0.0.1:" + port, o.admin}: true,
+		} {
+			request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, o.admin+path, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if request.Host = caller[0]; caller[1] != "" {
+				request.Header.Set("Origin", caller[1])
+			}
+			answer, err := http.DefaultTransport.RoundTrip(request)
+			if err != nil {
+				t.Fatal(err)
+			}
+			answer.Body.Close()
+			if let := answer.StatusCode != http.StatusForbidden; let != want {
+				t.Errorf("%s of %v: %s", path, caller, answer.Status)
+			}
+		}
+	}
 }
 
 func TestReachable(t *testing.T) {

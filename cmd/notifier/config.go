@@ -57,7 +57,7 @@ func (c *serverConfig) defineAccess(s *settings) {
 		&c.http.PlainPasswords)
 	define(s, "allowed-origins", "list", "", "web pages of other hosts that may connect in anonymous mode: scheme://host, null, *",
 		&c.http.AllowedOrigins, parseOrigins)
-	define(s, "allowed-hosts", "list", "", "names by which this server may be called in anonymous mode, besides loopback and IP addresses",
+	define(s, "allowed-hosts", "list", "", "names by which this server may be called in anonymous mode, or at --admin-addr, besides loopback and IP addresses",
 		&c.http.AllowedHosts, parseHosts)
 	define(s, "console", "on|off", "on", "the console, a page for people at /; what it shows and does is what the token allows",
 		&c.http.NoConsole, parseOff)

@@ -270,6 +270,44 @@ func TestConsole_WaysIn(t *testing.T) {
 	c.do(chromedp.Navigate("about:blank")) // before that server ends
 }
 
+// A token that is exchanged for a new one in time belongs to who has signed in: one
+// that comes when somebody else has done so is nobody's. A page that is loaded again
+// does not know how old its token is, and has it exchanged.
+func TestConsole_TokenIsRenewed(t *testing.T) {
+	t.Parallel()
+	c := openConsole(t, "403 (Forbidden)")
+	c.password("the password of ann", "add", "ann")
+	c.password("the password of bob", "add", "bob")
+	value[any](c.window, `{
+		const later = window.setTimeout, ask = window.fetch;
+		window.setTimeout = (work, pause) => pause === 1_800_000 ? (window.renew = work, 0) : later(work, pause);
+		window.asked = [];
+		window.fetch = async (url, how) => {
+			if (String(url).includes("/events")) asked.push(how.headers.Authorization);
+			if (how.headers.Authorization === window.held) await new Promise(resolve => { window.release = resolve; });
+			return ask(url, how);
+		};
+		null }`)
+	c.signInAs("ann", "the password of ann")
+	value[any](c.window, `window.held = asked.at(-1), renew(), null`)
+	c.becomes("a new token is asked for", "window.release")
+	c.click("#sign-out")
+	c.signInAs("bob", "the password of bob")
+	value[any](c.window, `window.held = undefined, window.bobs = asked.at(-1), window.before = asked.length, release(), null`)
+	c.becomes("the exchange is over", `performance.getEntriesByType("resource").filter(e => e.name.includes("/users/ann/token")).length === 2`)
+	c.click("#quick button")
+	c.becomes("it follows again", "asked.length > before")
+	if !value[bool](c.window, "asked.at(-1) === bobs && bobs.length > 20") {
+		t.Error("bob goes on with a token of somebody else's")
+	}
+	c.click("#sign-out")
+	c.click("#keep")
+	c.signInAs("ann", "the password of ann")
+	c.do(chromedp.Reload())
+	c.shows("#status", "Live")
+	c.becomes("the token is exchanged", `performance.getEntriesByType("resource").some(e => e.name.includes("/users/ann/token"))`)
+}
+
 // Nothing of an event is taken for HTML.
 func TestConsole_Injection(t *testing.T) {
 	t.Parallel()

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/hmac"
 	"crypto/rand"
@@ -11,7 +12,6 @@ import (
 	"io/fs"
 	"os"
 	"strings"
-	"text/template"
 	"time"
 
 	"example.com/notifier/db"
@@ -28,17 +28,17 @@ const leastSecret = 32
 
 // demoUser is somebody whom the demo knows.
 type demoUser struct {
-	Name, Who string
-	Password  string // "": it has another one
-	Token     string
+	name, who string
+	password  string // "": it has another one
+	token     string
 	roles     []auth.Role
 }
 
 func demoUsers() []demoUser {
 	return []demoUser{
-		{Name: "ann", Who: "member of the project north"},
-		{Name: "ben", Who: "member of the project south"},
-		{Name: "carol", Who: "publisher and admin", roles: []auth.Role{auth.Publisher, auth.Admin}},
+		{name: "ann", who: "member of the project north"},
+		{name: "ben", who: "member of the project south"},
+		{name: "carol", who: "publisher and admin", roles: []auth.Role{auth.Publisher, auth.Admin}},
 	}
 }
 
@@ -83,10 +83,10 @@ func admitDemoUsers(ctx context.Context, database *db.DB, tokens tokenConfig) ([
 	users := demoUsers()
 	for i := range users {
 		u := &users[i]
-		if u.Token, err = issuer.Issue(auth.Grant{User: u.Name, Roles: auth.RolesOf(u.roles...), TTL: demoTTL}); err != nil {
+		if u.token, err = issuer.Issue(auth.Grant{User: u.name, Roles: auth.RolesOf(u.roles...), TTL: demoTTL}); err != nil {
 			return nil, err
 		}
-		if u.Password, err = u.admit(ctx, database, derivedPassword(tokens.secret, u.Name)); err != nil {
+		if u.password, err = u.admit(ctx, database, derivedPassword(tokens.secret, u.name)); err != nil {
 			return nil, err
 		}
 	}
@@ -95,7 +95,7 @@ func admitDemoUsers(ctx context.Context, database *db.DB, tokens tokenConfig) ([
 
 // admit returns the password if it is the user's.
 func (u *demoUser) admit(ctx context.Context, database *db.DB, password string) (string, error) {
-	known, found, err := database.UserCredentials(ctx, u.Name)
+	known, found, err := database.UserCredentials(ctx, u.name)
 	if err != nil {
 		return "", err
 	}
@@ -109,7 +109,7 @@ func (u *demoUser) admit(ctx context.Context, database *db.DB, password string) 
 	if err != nil {
 		return "", err
 	}
-	return password, database.CreateUser(ctx, u.Name, hash, roleNames(u.roles), operator())
+	return password, database.CreateUser(ctx, u.name, hash, roleNames(u.roles), operator())
 }
 
 func derivedPassword(secret, user string) string {
@@ -118,37 +118,36 @@ func derivedPassword(secret, user string) string {
 	return strings.ToLower(base32.StdEncoding.EncodeToString(mac.Sum(nil))[:12])
 }
 
-// hintText is what a person may try. Every indented line but those on users
-// works as it stands, in any shell.
+// hintText is what a person may try. Every indented line but those on the
+// database and the users works as it stands, in any shell.
 const hintText = `
-notifier is at {{.HTTP}}, Postgres at
-  {{.Database}}
-Its data are kept in {{.Dir}}. Ctrl-C ends both. Whoever shows no token may do everything; who shows one is:
-{{range .Users}}
-  {{printf "%-5s" .Name}}  {{.Who}}, password {{or .Password "as you have set it"}}{{end}}
+notifier is at $HTTP: in a browser, that is the console. Postgres is at
+  $DATABASE
+Its data are kept in $FOLDER. Ctrl-C ends both. Whoever shows no token may do everything; who shows one is:
 
+${USERS}
 To follow the demo as ann, in other terminals, by Server-Sent Events, ernius, airlay, Digital Rebar and sysadm:
 
-  curl {{.CurlTrust}}-N -H 'Authorization: Bearer {{.Ann.Token}}' '{{.HTTP}}/events?topic=*.*.*'
-  npx wscat {{.WscatTrust}}-c {{.WS}}/subscribe_to_events -x '{"access_id": "ann", "timestamp": 0, "auth": "{{.Ann.Token}}"}' -w 600
-  npx wscat {{.WscatTrust}}-c {{.WS}}/ws -x '{"auth": "{{.Ann.Token}}", "action": "attach", "event": {"type": "issueUpdate", "id": "1"}}' -w 600
-  npx wscat {{.WscatTrust}}-c '{{.WS}}/api/v3/ws?token={{.Ann.Token}}' -x 'register *.*.*' -w 600
-  npx wscat {{.WscatTrust}}-c '{{.WS}}/sysadm?token={{.Ann.Token}}' -x '{"namespace": "events", "name": "subscribe", "id": "a", "args": ["issueUpdate"]}' -w 600
+  curl ${CURL_TRUST}-N -H 'Authorization: Bearer $ANN' '$HTTP/events?topic=*.*.*'
+  npx wscat ${WSCAT_TRUST}-c $WS/subscribe_to_events -x '{"access_id": "ann", "timestamp": 0, "auth": "$ANN"}' -w 600
+  npx wscat ${WSCAT_TRUST}-c $WS/ws -x '{"auth": "$ANN", "action": "attach", "event": {"type": "issueUpdate", "id": "1"}}' -w 600
+  npx wscat ${WSCAT_TRUST}-c '$WS/api/v3/ws?token=$ANN' -x 'register *.*.*' -w 600
+  npx wscat ${WSCAT_TRUST}-c '$WS/sysadm?token=$ANN' -x '{"namespace": "events", "name": "subscribe", "id": "a", "args": ["issueUpdate"]}' -w 600
 
 or by notifier's own client, and as ben, who sees other things:
 
-  {{.Trust}}NOTIFIER_TOKEN={{.Ann.Token}} {{.Itself}} watch --url {{.HTTP}} --user ann
-  curl {{.CurlTrust}}-N -H 'Authorization: Bearer {{.Ben.Token}}' '{{.HTTP}}/events?topic=*.*.*'
+  ${TRUST}NOTIFIER_TOKEN=$ANN $NOTIFIER watch --url $HTTP --user ann
+  curl ${CURL_TRUST}-N -H 'Authorization: Bearer $BEN' '$HTTP/events?topic=*.*.*'
 
 To have something happen, by SQL, and as carol over HTTP (or start with --activity 5/s):
 
-  {{.Psql}} -c "UPDATE demo.issues SET comments = comments + 1 WHERE id IN (1, 3)"
-  {{.Trust}}NOTIFIER_TOKEN={{.Carol.Token}} {{.Itself}} push --url {{.HTTP}} --to ann 'hello'
+  $PSQL -c "UPDATE demo.issues SET comments = comments + 1 WHERE id IN (1, 3)"
+  ${TRUST}NOTIFIER_TOKEN=$CAROL $NOTIFIER push --url $HTTP --to ann 'hello'
 
 To let ben into ann's project, and to make a token for somebody else:
 
-  {{.Psql}} -c "INSERT INTO demo.members (project_id, user_id) VALUES ('north', 'ben') ON CONFLICT DO NOTHING"
-  NOTIFIER_JWT_SECRET=$(cat {{.Secret}}) {{.Itself}} token --user dave
+  $PSQL -c "INSERT INTO demo.members (project_id, user_id) VALUES ('north', 'ben') ON CONFLICT DO NOTHING"
+  NOTIFIER_JWT_SECRET=$(cat $SECRET) $NOTIFIER token --user dave
 
 `
 
@@ -159,21 +158,19 @@ func (a *app) hint(s *server, postgres *embedded.Server, users []demoUser, secre
 	if path := postgres.Bin("psql"); fileExists(path) {
 		psql = path
 	}
-	data := map[string]any{
-		"HTTP": at, "WS": "ws" + strings.TrimPrefix(at, "http"), "Database": postgres.URL(""), "Dir": postgres.Dir(),
-		"Users": users, "Ann": users[0], "Ben": users[1], "Carol": users[2],
-		"Itself": quoted(os.Args[0]), "Psql": quoted(psql) + " " + quoted(postgres.URL("")), "Secret": quoted(secretFile),
-		"Trust": "", "CurlTrust": "", "WscatTrust": "",
+	values := map[string]string{
+		"HTTP": at, "WS": "ws" + strings.TrimPrefix(at, "http"), "DATABASE": postgres.URL(""), "FOLDER": postgres.Dir(),
+		"NOTIFIER": quoted(os.Args[0]), "PSQL": quoted(psql) + " " + quoted(postgres.URL("")), "SECRET": quoted(secretFile),
 	}
 	if certificate != "" {
-		data["Trust"], data["CurlTrust"], data["WscatTrust"] = "SSL_CERT_FILE="+quoted(certificate)+" ",
-			"--cacert "+quoted(certificate)+" ", "--ca "+quoted(certificate)+" "
+		file := quoted(certificate)
+		values["TRUST"], values["CURL_TRUST"], values["WSCAT_TRUST"] = "SSL_CERT_FILE="+file+" ", "--cacert "+file+" ", "--ca "+file+" "
 	}
-	var b strings.Builder
-	if err := template.Must(template.New("hint").Parse(hintText)).Execute(&b, data); err != nil {
-		return err.Error() // a mistake in the text: a test reads it
+	for _, u := range users {
+		values[strings.ToUpper(u.name)] = u.token
+		values["USERS"] += fmt.Sprintf("  %-5s  %s, password %s\n", u.name, u.who, cmp.Or(u.password, "as you have set it"))
 	}
-	return b.String()
+	return os.Expand(hintText, func(name string) string { return values[name] }) // "$(" is no name, and stays
 }
 
 // quoted has a shell take a text for one word.

@@ -93,11 +93,13 @@ func printJSON(w io.Writer, value any) error {
 	return nil
 }
 
+// printFindings quotes what others may have written, as the message of a policy's
+// error: it stays in its line, and moves no terminal's cursor.
 func printFindings(w io.Writer, found []notifier.Finding) {
 	for _, f := range found {
-		fmt.Fprintf(w, "%-8s %-19s %s\n", f.Status, f.Name, f.Found)
+		fmt.Fprintf(w, "%-8s %-19s %s\n", f.Status, f.Name, printable(f.Found))
 		if f.Advice != "" {
-			fmt.Fprintf(w, "%-28s what to do: %s\n", "", f.Advice)
+			fmt.Fprintf(w, "%-28s what to do: %s\n", "", printable(f.Advice))
 		}
 	}
 }

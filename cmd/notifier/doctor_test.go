@@ -36,6 +36,21 @@ func TestDoctor_NothingIsWrong(t *testing.T) {
 	}
 }
 
+// What the database says can't pass for another finding.
+func TestDoctor_ForgedFinding(t *testing.T) {
+	t.Parallel()
+	database := dbtest.New(t)
+	conn := dbtest.Connect(t, database)
+	if _, err := conn.Exec(t.Context(), `CREATE OR REPLACE FUNCTION notifier.user_exists(user_id text) RETURNS boolean LANGUAGE plpgsql AS
+		$$ BEGIN RAISE EXCEPTION E'x\x1b[2J\nok       forged'; END $$`); err != nil {
+		t.Fatal(err)
+	}
+	code, out, _ := run(t, []string{"NOTIFIER_DATABASE_URL=" + database}, "doctor")
+	if code != exitFailed || strings.Contains(out, "\nok       forged") || strings.Contains(out, "\x1b") || !strings.Contains(out, `they fail: x\u001b[2J ok       forged`) {
+		t.Errorf("code %d\n%s", code, out)
+	}
+}
+
 func TestDoctor_Failures(t *testing.T) {
 	t.Parallel()
 	database := dbtest.New(t)

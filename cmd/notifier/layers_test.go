@@ -32,16 +32,30 @@ func TestLayers(t *testing.T) {
 		"db/embedded":          {module + "/httpapi", module + "/migrations", module + "/cmd", websocket, chi, goose, cobra},
 		"migrations":           {module + "/httpapi", module + "/db", module + "/notifier", module + "/cmd", websocket, chi, cobra, embedding, metrics},
 		"cmd/notifier/metrics": {module + "/migrations", goose, cobra, embedding},
-		"cmd/notifier": {
-			module + "/db/dbtest", module + "/testcontainers",
-			"go.uber.org/goleak", "github.com/google/go-cmp", "github.com/testcontainers",
-		},
 	} {
-		for _, dependency := range dependencies(t, module+"/"+name) {
-			if i := slices.IndexFunc(forbidden, under(dependency)); i >= 0 {
-				t.Errorf("%s stands on %s, and must not on %s", name, dependency, forbidden[i])
-			}
-		}
+		mustDoWithout(t, name, forbidden)
+	}
+}
+
+// TestLayers_ToolsOfTestsStayThere: what testcontainers stands on, a Docker client and
+// all that it needs, is for the tests of applications, and in nothing that runs or
+// that something which runs is built from.
+func TestLayers_ToolsOfTestsStayThere(t *testing.T) {
+	t.Parallel()
+	forbidden := []string{
+		module + "/testcontainers", module + "/db/dbtest", module + "/db/fixture", module + "/db/embedded/temporary",
+		"github.com/testcontainers", "github.com/moby", "github.com/docker", "github.com/google/go-cmp", "go.uber.org/goleak", "go.opentelemetry.io",
+	}
+	for _, name := range []string{"cmd/notifier", "notifier", "httpapi", "httpapi/client", "db", "db/demo", "db/embedded", "migrations"} {
+		mustDoWithout(t, name, forbidden)
+	}
+	for name, forbidden := range map[string][]string{
+		"db/fixture":             {module + "/httpapi", module + "/testcontainers"},
+		"db/embedded/temporary":  {module + "/httpapi", module + "/testcontainers", module + "/migrations"},
+		"testcontainers/network": {module + "/db", module + "/httpapi", module + "/notifier", "github.com"},
+		"testcontainers":         {module + "/cmd", module + "/db/dbtest", "github.com/spf13", "github.com/prometheus"},
+	} {
+		mustDoWithout(t, name, forbidden)
 	}
 }
 
@@ -55,6 +69,16 @@ func TestLayers_CoreIsStandardLibrary(t *testing.T) {
 		}
 		if slices.Contains([]string{"net", "net/http", "database/sql"}, dependency) {
 			t.Errorf("notifier stands on %s: sockets and SQL belong elsewhere", dependency)
+		}
+	}
+}
+
+// mustDoWithout fails if a package stands on what is forbidden to it.
+func mustDoWithout(t *testing.T, name string, forbidden []string) {
+	t.Helper()
+	for _, dependency := range dependencies(t, module+"/"+name) {
+		if i := slices.IndexFunc(forbidden, under(dependency)); i >= 0 {
+			t.Errorf("%s stands on %s, and must not on %s", name, dependency, forbidden[i])
 		}
 	}
 }

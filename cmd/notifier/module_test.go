@@ -279,6 +279,31 @@ func TestModule_TokensGapsRevocations(t *testing.T) {
 	f.hears("a token that is no good", func(t told) bool { return slices.Contains(t.States, "closed token_refused") })
 }
 
+// A topic that is revoked while nothing is followed ends as one that is followed does:
+// the others go on.
+func TestModule_RevokedWhileAway(t *testing.T) {
+	t.Parallel()
+	f := visit(t, nil)
+	f.exec(`INSERT INTO notifier.users (user_id) VALUES ('ann')`)
+	f.exec(`INSERT INTO notifier.dataset_permissions (user_id, dataset_id) VALUES ('ann', 'x'), ('ann', 'y'), ('ann', 'z')`)
+	f.gives(f.console.token("--user", "ann"))
+	f.follow(`{ topics: ["datasetUpdate.*.x", "datasetUpdate.*.y", "datasetUpdate.*.z"] }`)
+	f.live(1)
+	f.server.signal(syscall.SIGTERM)
+	f.server.wait()
+	f.exec(`DELETE FROM notifier.dataset_permissions WHERE dataset_id <> 'y'`)
+	f.exec(`INSERT INTO notifier.events (type, key, dataset_id) VALUES ('datasetUpdate', 'x', 'x'), ('datasetUpdate', 'y', 'y')`)
+	f.serve(t)
+	if last := f.has("y"); !slices.Equal(last.Revoked, []string{"datasetUpdate.*.x", "datasetUpdate.*.z"}) || last.Gaps > 0 {
+		t.Errorf("the page was told %+v", last)
+	}
+	f.server.signal(syscall.SIGTERM)
+	f.server.wait()
+	f.exec(`DELETE FROM notifier.dataset_permissions`)
+	f.serve(t)
+	f.hears("nothing is left", func(t told) bool { return slices.Contains(t.States, "closed refused") })
+}
+
 // The README's page shows what is committed, from another origin.
 func TestReadme_ModulePage(t *testing.T) {
 	t.Parallel()

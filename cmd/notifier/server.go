@@ -126,7 +126,7 @@ func (s *server) serveAdmin() {
 	m := metrics.New(metrics.Config{
 		Version: currentVersion(), Hub: s.feeds, Database: s.database, Server: s.http, Logger: s.logger,
 	})
-	s.admin.handler = adminRoutes(m.Handler(), s.http.OperatorHandler())
+	s.admin.handler = s.http.OperatorHandler(measurements(m.Handler()))
 }
 
 // close gives back what open took; run has closed the listeners by then.

@@ -3,11 +3,11 @@ package dbtest
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"maps"
 	"testing"
 
 	"example.com/notifier/db/embedded"
+	"example.com/notifier/db/embedded/temporary"
 )
 
 // Cluster is a private cluster with one migrated database, named notifier. A test may crash
@@ -39,28 +39,28 @@ func Unmigrated() Option { return func(o *clusterOptions) { o.unmigrated = true 
 // NewCluster starts a private cluster, which ends with the test.
 func NewCluster(t testing.TB, opts ...Option) *Cluster {
 	t.Helper()
-	o := clusterOptions{config: embedded.Config{Settings: sharedSettings()}}
+	o := clusterOptions{config: embedded.Config{Settings: temporary.Settings()}}
 	o.config.Settings["log_min_messages"] = "warning" // the log of a private cluster may be the point
 	for _, opt := range opts {
 		opt(&o)
 	}
-	g, err := startGuarded(t.Context(), o.config)
+	g, err := temporary.Start(t.Context(), o.config)
 	if err != nil {
 		t.Fatalf("start private cluster: %v", err)
 	}
 	t.Cleanup(func() { closeCluster(t, g) })
 	if !o.unmigrated {
-		if err := migrate(t.Context(), g.URL(""), slog.New(slog.DiscardHandler)); err != nil {
+		if err := migrate(t.Context(), g.URL("")); err != nil {
 			t.Fatalf("migrate private cluster: %v", err)
 		}
 	}
 	return &Cluster{Server: g.Server, settings: o.config.Settings}
 }
 
-func closeCluster(t testing.TB, g *guarded) {
+func closeCluster(t testing.TB, g *temporary.Cluster) {
 	ctx, cancel := context.WithTimeout(context.Background(), operationTimeout)
 	defer cancel()
-	if err := g.close(ctx); err != nil {
+	if err := g.Close(ctx); err != nil {
 		t.Errorf("close private cluster: %v", err)
 	}
 }

@@ -40,5 +40,7 @@ func TestCluster_Database(t *testing.T) {
 	if !strings.Contains(url, "/another?") {
 		t.Errorf("URL %s", url)
 	}
-	ping(t, dbtest.Connect(t, url))
+	if err := dbtest.Connect(t, url).Ping(t.Context()); err != nil {
+		t.Fatalf("ping: %v", err)
+	}
 }

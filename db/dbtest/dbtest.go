@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"strings"
 	"testing"
 	"time"
 
@@ -39,46 +38,35 @@ func run(m *testing.M) int {
 // whatever is connected to it, when the test ends.
 func New(t testing.TB) string {
 	t.Helper()
-	return fresh(t, template)
+	return fresh(t, true)
 }
 
 // Empty is like New without the schema.
 func Empty(t testing.TB) string {
 	t.Helper()
-	return fresh(t, "template0")
+	return fresh(t, false)
 }
 
-func fresh(t testing.TB, source string) string {
+func fresh(t testing.TB, migrated bool) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*operationTimeout) // it may have to start the cluster
 	defer cancel()
-	name, url, err := process.create(ctx, t, source)
+	databases, template, err := process.source(ctx, migrated)
+	if err != nil {
+		t.Fatalf("make a test database: %v", err)
+	}
+	name, url, err := databases.Clone(ctx, template, t.Name())
 	if err != nil {
 		t.Fatalf("make a test database: %v", err)
 	}
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), operationTimeout) // the test's own has ended
 		defer cancel()
-		if err := process.drop(ctx, name); err != nil {
+		if err := databases.Drop(ctx, name); err != nil {
 			t.Errorf("drop test database: %v", err)
 		}
 	})
 	return url
-}
-
-// databaseName is unique in the cluster and tells a person which test it was made for.
-// Identifiers end at 63 bytes.
-func databaseName(n int, test string) string {
-	clean := strings.Map(func(r rune) rune {
-		switch {
-		case r >= 'a' && r <= 'z', r >= '0' && r <= '9':
-			return r
-		case r >= 'A' && r <= 'Z':
-			return r - 'A' + 'a'
-		}
-		return '_'
-	}, test)
-	return fmt.Sprintf("t%d_%.48s", n, clean)
 }
 
 // Connect opens a connection that is closed when the test ends.

@@ -8,6 +8,5 @@
 // A package's TestMain is one line, func TestMain(m *testing.M) { dbtest.Main(m) }: it stops
 // the cluster and reports goroutines the tests left behind.
 //
-// However a test binary ends, its clusters end with it: a small watchdog process holds the other end
-// of a pipe and cleans up when that closes.
+// However a test binary ends, its clusters end with it (db/embedded/temporary).
 package dbtest

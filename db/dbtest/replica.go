@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"example.com/notifier/db/embedded"
+	"example.com/notifier/db/embedded/temporary"
 )
 
 // Replica starts a hot standby that streams from the cluster, and ends with the test. It is made
@@ -24,7 +25,7 @@ func (c *Cluster) Replica(t testing.TB) *Cluster {
 	if _, err := Connect(t, c.URL("")).Exec(t.Context(), "CHECKPOINT"); err != nil { // commits need not be on the disk
 		t.Fatalf("bring all to the disk: %v", err)
 	}
-	g, err := startPrepared(t.Context(), config, func(dir string) error { return c.copyTo(t.Context(), dir) })
+	g, err := temporary.StartPrepared(t.Context(), config, func(dir string) error { return c.copyTo(t.Context(), dir) })
 	if err != nil {
 		t.Fatalf("start replica: %v", err)
 	}

@@ -3,19 +3,15 @@ package dbtest
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"sync"
-	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"example.com/notifier/db/embedded"
+	"example.com/notifier/db/embedded/temporary"
+	"example.com/notifier/db/fixture"
+	"example.com/notifier/migrations"
 )
-
-// template is the database that New clones.
-const template = "notifier_template"
 
 // operationTimeout bounds each statement this package runs by itself; on a busy machine
 // cloning waits for its turn.
@@ -27,12 +23,11 @@ var process shared
 
 // shared is a cluster started by the first test that needs it.
 type shared struct {
-	mu       sync.Mutex // held while a database is made or dropped: cloning excludes other uses of the template anyway
-	cluster  *guarded
-	admin    *pgx.Conn
-	err      error // why there is no cluster; every later test gets it too
-	migrated bool
-	count    int
+	mu        sync.Mutex
+	cluster   *temporary.Cluster
+	databases *fixture.Databases
+	err       error  // why there is no cluster; every later test gets it too
+	template  string // the migrated database that New clones; "": none yet
 }
 
 // startLocked starts the cluster unless it runs.
@@ -40,83 +35,31 @@ func (s *shared) startLocked(ctx context.Context) error {
 	if s.cluster != nil || s.err != nil {
 		return s.err
 	}
-	s.cluster, s.err = startGuarded(ctx, embedded.Config{Settings: sharedSettings()})
+	if s.cluster, s.err = temporary.Start(ctx, embedded.Config{Settings: temporary.Settings()}); s.err == nil {
+		s.databases = fixture.NewDatabases(s.cluster.URL("postgres"))
+	}
 	return s.err
 }
 
-func sharedSettings() map[string]string {
-	return map[string]string{
-		"max_connections":           "300",
-		"max_prepared_transactions": "10",
-		"shared_buffers":            "128MB",
-		"log_min_messages":          "fatal", // tests provoke errors by the thousand
-		"log_checkpoints":           "off",
-		"max_wal_size":              "4GB",
-		"autovacuum_naptime":        "10s",
-	}
-}
-
-// execLocked runs a statement on the maintenance connection, opening it when there is none.
-func (s *shared) execLocked(ctx context.Context, sql string) error {
-	if s.admin == nil || s.admin.IsClosed() {
-		conn, err := pgx.Connect(ctx, s.cluster.URL("postgres"))
-		if err != nil {
-			return fmt.Errorf("connect to test cluster: %w", err)
-		}
-		s.admin = conn
-	}
-	_, err := s.admin.Exec(ctx, sql)
-	return err
-}
-
-// migrateLocked makes the template once.
-func (s *shared) migrateLocked(ctx context.Context) error {
-	if s.migrated {
-		return nil
-	}
-	if err := s.execLocked(ctx, "CREATE DATABASE "+template); err != nil {
-		return fmt.Errorf("create template: %w", err)
-	}
-	if err := migrate(ctx, s.cluster.URL(template), slog.New(slog.DiscardHandler)); err != nil {
-		s.err = fmt.Errorf("migrate template: %w", err)
-		return s.err
-	}
-	// A clone needs the template without sessions: nobody gets in any more.
-	if err := s.execLocked(ctx, "ALTER DATABASE "+template+" WITH ALLOW_CONNECTIONS false"); err != nil {
-		return fmt.Errorf("close template: %w", err)
-	}
-	s.migrated = true
-	return nil
-}
-
-// create makes a database for a test and returns its name.
-func (s *shared) create(ctx context.Context, t testing.TB, source string) (name, url string, err error) {
+// source returns what a database is to be cloned from.
+func (s *shared) source(ctx context.Context, migrated bool) (*fixture.Databases, string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.startLocked(ctx); err != nil {
-		return "", "", err
+		return nil, "", err
 	}
-	if source == template {
-		if err := s.migrateLocked(ctx); err != nil {
-			return "", "", err
-		}
+	if !migrated {
+		return s.databases, "template0", nil
 	}
-	s.count++
-	name = databaseName(s.count, t.Name())
-	sql := "CREATE DATABASE " + pgx.Identifier{name}.Sanitize() + " TEMPLATE " + source
-	if err := s.execLocked(ctx, sql); err != nil {
-		return "", "", fmt.Errorf("clone %s: %w", source, err)
+	if s.template == "" {
+		s.template, s.err = s.databases.Template(ctx, migrate)
 	}
-	return name, s.cluster.URL(name), nil
+	return s.databases, s.template, s.err
 }
 
-func (s *shared) drop(ctx context.Context, name string) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.cluster == nil {
-		return nil // the tests are over
-	}
-	return s.execLocked(ctx, "DROP DATABASE IF EXISTS "+pgx.Identifier{name}.Sanitize()+" WITH (FORCE)")
+// migrate brings a database to the newest schema.
+func migrate(ctx context.Context, url string) error {
+	return migrations.Up(ctx, url, slog.New(slog.DiscardHandler))
 }
 
 // stop ends the cluster, if there is one.
@@ -128,10 +71,7 @@ func (s *shared) stop() error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), operationTimeout)
 	defer cancel()
-	if s.admin != nil {
-		_ = s.admin.Close(ctx)
-	}
-	err := s.cluster.close(ctx)
-	s.cluster, s.admin, s.err = nil, nil, errors.New("the tests are over")
+	err := errors.Join(s.databases.Abandon(ctx), s.cluster.Close(ctx))
+	s.cluster, s.err = nil, errors.New("the tests are over")
 	return err
 }

@@ -31,6 +31,15 @@ SELECT
   (SELECT p.prosrc ~ 'notifier\.dataset_permissions' FROM pg_proc AS p
    WHERE p.oid = 'notifier.may_read(text, text, text)'::regprocedure)`
 
+// unqualified has what a person creates without a schema be where everybody looks for
+// it: the user of dev's database has the name of our own schema, which "$user" is.
+const unqualified = `-- name: demo_search_path
+DO $$
+BEGIN
+  EXECUTE format('ALTER DATABASE %I SET search_path = public', current_database());
+END
+$$`
+
 // Install creates the demo in a migrated database, or brings it up to date.
 // Rows and policy come with the tables and only then: from there on they are
 // whose the database is. So is a policy that was replaced before.
@@ -45,7 +54,7 @@ func Install(ctx context.Context, databaseURL string) error {
 		if err := tx.QueryRow(ctx, installed).Scan(&missing, &replaceable); err != nil {
 			return err
 		}
-		scripts := []string{schema}
+		scripts := []string{unqualified, schema}
 		if missing && replaceable {
 			scripts = append(scripts, policy)
 		}

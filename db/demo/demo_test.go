@@ -195,3 +195,18 @@ func TestActivity_KeepsWithinBounds(t *testing.T) {
 		"datasetUpdate", "downloadFile", "issueUpdate", "notification", "uploadFile")
 	expect(t, "dropped", ask(t, conn, `SELECT d::text FROM notifier.dropped AS d`))
 }
+
+// The user of dev's database is called as the schema of the log.
+func TestInstall_TablesOfOnesOwnAreInPublic(t *testing.T) {
+	t.Parallel()
+	url := dbtest.New(t)
+	if err := demo.Install(t.Context(), url); err != nil {
+		t.Fatal(err)
+	}
+	conn := dbtest.Connect(t, url)
+	var where string
+	err := conn.QueryRow(t.Context(), `SELECT current_schema()`).Scan(&where)
+	if err != nil || where != "public" {
+		t.Errorf("a table would be in %q, %v", where, err)
+	}
+}

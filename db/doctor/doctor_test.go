@@ -106,6 +106,16 @@ func TestExamine_NothingIsWrong(t *testing.T) {
 	if wrong := p.examine(); len(wrong) > 0 {
 		t.Errorf("with some events, and functions of the application's: %+v", wrong)
 	}
+	p.exec(`CREATE TABLE public.asked (user_id text)`)
+	p.exec(`GRANT INSERT ON public.asked TO notifier_server`)
+	p.exec(`CREATE OR REPLACE FUNCTION notifier.user_exists(user_id text) RETURNS boolean LANGUAGE sql AS 'INSERT INTO public.asked VALUES (user_id) RETURNING true'`)
+	if wrong := p.examine(); len(wrong) > 0 {
+		t.Errorf("with a policy that writes: %+v", wrong)
+	}
+	var asked int
+	if err := p.conn.QueryRow(t.Context(), `SELECT count(*) FROM public.asked`).Scan(&asked); err != nil || asked > 0 {
+		t.Errorf("%d were written, %v", asked, err)
+	}
 }
 
 func TestExamine_FindsFaultsOfTheSchema(t *testing.T) {
@@ -267,6 +277,28 @@ func TestExamine_NoRoom(t *testing.T) {
 	if f := got["roles"]; f.Status != notifier.Failure || !strings.Contains(f.Found, "doctor_test_outsider is no member of notifier_server") {
 		t.Errorf("%+v", got)
 	}
+}
+
+// The connections of others are seen to be there, whatever else the role may see.
+func TestExamine_NoRoomForOthers(t *testing.T) {
+	t.Parallel()
+	at := dbtest.NewCluster(t, dbtest.Settings(map[string]string{"max_connections": "20"})).URL("")
+	p := &patient{t: t, url: at, conn: dbtest.Connect(t, at)}
+	p.exec(`CREATE ROLE plain LOGIN PASSWORD 'x'`)
+	p.exec(`GRANT notifier_server TO plain`)
+	for range 9 {
+		dbtest.Connect(t, at)
+	}
+	u, err := url.Parse(at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.User = url.UserPassword("plain", "x")
+	p.url = u.String()
+	if wrong := p.examine(func(c *Config) { c.Connections = 5 }); len(wrong) > 0 {
+		t.Errorf("%+v", wrong)
+	}
+	p.finds("connections", notifier.Warning, "are free, a server opens up to 10", func(c *Config) { c.Connections = 10 })
 }
 
 // Every check has a name of its own: by it an operator tells them apart.

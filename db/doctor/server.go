@@ -80,12 +80,14 @@ func locks(ctx context.Context, e *examination) (f notifier.Finding, err error) 
 	return ok("%s", found), nil
 }
 
+// connections counts, too, those of which the role may see no more than that they
+// are: their kind is not told, and of what is in a database they are nearly all.
 func connections(ctx context.Context, e *examination) (f notifier.Finding, err error) {
 	var free int
 	err = e.row(ctx, `-- name: doctor_connections
 		SELECT least(
 			current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
-				- (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'),
+				- (SELECT count(*) FROM pg_stat_activity WHERE coalesce(backend_type = 'client backend', datid IS NOT NULL)),
 			(SELECT nullif(datconnlimit, -1) - (SELECT count(*) FROM pg_stat_activity a WHERE a.datid = d.oid)
 			FROM pg_database d
 			WHERE datname = current_database()),

@@ -21,11 +21,11 @@ func policy(ctx context.Context, e *examination) (f notifier.Finding, err error)
 	}
 	var scanned []string
 	began := time.Now()
-	tx, err := e.conn.BeginTx(ctx, pgx.TxOptions{AccessMode: pgx.ReadOnly})
+	tx, err := e.conn.Begin(ctx) // not one that only reads, in which a policy that writes would fail
 	if err != nil {
 		return f, err
 	}
-	defer func() { _ = tx.Rollback(ctx) }() // nothing was written
+	defer func() { _ = tx.Rollback(ctx) }() // only the policy may have written
 	_, err = tx.Exec(ctx, `-- name: doctor_as_server
 		SELECT set_config('statement_timeout', $1, true), set_config('role', 'notifier_server', true)`, statementTimeout)
 	if err != nil {

@@ -39,6 +39,7 @@ export class Notifier extends EventTarget {
   #cursor;
   #stored; // the cursor that the storage has
   #delivered = new Set(); // ids of events without a cursor, until the first one comes
+  #followed = false; // there was a verdict
   #lost = false; // the server did not take the cursor
   #state = { state: "connecting" };
   #life = new AbortController(); // ends with close()
@@ -123,12 +124,12 @@ export class Notifier extends EventTarget {
       this.#renewals = 0;
       return this.#read(response.body, signal);
     }
-    return this.#refused(response, cursor);
+    return this.#refused(response, cursor, { headers, signal });
   }
 
-  #request() {
+  #request(topics = this.#topics) {
     const url = new URL(this.#url);
-    for (const topic of this.#topics) url.searchParams.append("topic", topic);
+    for (const topic of topics) url.searchParams.append("topic", topic);
     if (this.#recipient) url.searchParams.set("recipient", this.#recipient);
     if (this.#since !== undefined) url.searchParams.set("since", this.#since);
     return url;
@@ -147,7 +148,7 @@ export class Notifier extends EventTarget {
     return this.#shown;
   }
 
-  async #refused(response, cursor) {
+  async #refused(response, cursor, how) {
     const text = (await response.text()).slice(0, 300);
     switch (response.status) {
       case 400:
@@ -155,11 +156,34 @@ export class Notifier extends EventTarget {
         this.#forget(); // it may be the cursor: of another database, or of nobody's making
         return undefined;
       case 403:
-        return this.#close("refused", text, 403);
+        return this.#forbidden(text, how);
       case 401:
         return this.#renew("token_refused", text, this.#renewals++ === 0);
     }
     return { reason: "status", text: `the answer was ${response.status}`, status: response.status };
+  }
+
+  /** One topic that was revoked meanwhile has all refused: it is left out, as one that is revoked while it is followed. */
+  async #forbidden(text, { headers, signal }) {
+    const revoked = [];
+    if (this.#followed && this.#topics.length > 1) {
+      delete headers["Last-Event-ID"];
+      for (const topic of this.#topics) {
+        const { status } = await fetch(this.#request([topic]), { method: "HEAD", headers, signal, cache: "no-store" });
+        this.#expect(OPENING);
+        if (status === 403) revoked.push(topic);
+        else if (status !== 200) return { reason: "status", text: `the answer was ${status}`, status };
+      }
+      if (revoked.length === 0) return { reason: "status", text, status: 403 }; // it was given again
+    }
+    if (revoked.length === 0 || revoked.length === this.#topics.length) return this.#close("refused", text, 403);
+    this.#revoke(revoked);
+    return undefined;
+  }
+
+  #revoke(topics) {
+    this.#topics = this.#topics.filter(topic => !topics.includes(topic)); // one would have the rest refused
+    this.#tell("revoked", { topics });
   }
 
   /** Has the page's function asked for a token: at once, or after a pause. */
@@ -224,15 +248,13 @@ export class Notifier extends EventTarget {
 
   #notice({ verdict, replayed, revoked, end, reason }, retry) {
     if (end !== undefined) return { reason: end, text: reason, after: retry };
-    if (revoked !== undefined) {
-      this.#topics = this.#topics.filter(topic => !revoked.includes(topic)); // one would have the rest refused
-      this.#tell("revoked", { topics: revoked });
-    }
+    if (revoked !== undefined) this.#revoke(revoked);
     if (verdict !== undefined) this.#judged(this.#lost ? "gap" : verdict, replayed);
     return undefined;
   }
 
   #judged(verdict, replayed) {
+    this.#followed = true;
     this.#lost = false;
     this.#failures = 0;
     this.#become({ state: "live" });

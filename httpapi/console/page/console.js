@@ -24,6 +24,7 @@ function welcome(problem = "") {
 }
 
 function enter() {
+  const asked = !$("welcome").hidden; // then the focus was there
   $("welcome").hidden = true;
   $("workplace").hidden = $("who").hidden = $("status").hidden = false;
   $("tabs").hidden = !session.admin;
@@ -34,7 +35,7 @@ function enter() {
   lastUser = session.user;
   view("events");
   events.start();
-  $("list").focus({ preventScroll: true });
+  if (asked) $("list").focus({ preventScroll: true });
 }
 
 function leave(problem) {

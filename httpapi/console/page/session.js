@@ -3,6 +3,7 @@
 
 const KEPT = "notifier.session";
 const LIFE = 3600; // seconds, of a token that a password is exchanged for
+const AGAIN = 60; // seconds from an exchange that failed to the next
 
 /** What the server said no to. */
 export class Refused extends Error {
@@ -38,10 +39,11 @@ export class Session {
     if (kept) {
       try {
         await this.#enter(kept.token, kept.user, true, kept.renewed);
+        if (kept.renewed) this.#renewLater(0); // nobody knows how old it is
         return true;
       } catch (error) {
         if (error.status !== 401 && error.status !== 403) throw error; // it may be good later
-        sessionStorage.removeItem(KEPT);
+        forget();
       }
     }
     try {
@@ -103,28 +105,44 @@ export class Session {
     }
   }
 
-  /** Exchanges the token for a new one when half of its life is over. */
-  #renewLater() {
+  /** Exchanges the token for a new one after so many seconds: when half of its life is over. */
+  #renewLater(pause = LIFE / 2) {
     clearTimeout(this.#renewal);
     this.#renewal = setTimeout(async () => {
+      const before = this.#token;
+      let token;
       try {
-        this.#token = await this.#exchange(this.user, {});
-        if (recall()) remember({ token: this.#token, user: this.user, renewed: true });
+        token = await this.#exchange(this.user, {});
       } catch { /* it ends, which is told then */ }
-      this.#renewLater();
-    }, LIFE * 1000 / 2);
+      if (this.#token !== before) return; // who it was for has signed out, and perhaps somebody else in
+      if (token) this.#token = token;
+      if (token && recall()) remember({ token, user: this.user, renewed: true });
+      this.#renewLater(token ? undefined : AGAIN);
+    }, pause * 1000);
   }
 
   /** Forgets everything. */
   end() {
     clearTimeout(this.#renewal);
-    sessionStorage.removeItem(KEPT);
+    forget();
     this.#token = this.user = "";
     this.admin = this.renewed = false;
   }
 }
 
-function remember(session) { sessionStorage.setItem(KEPT, JSON.stringify(session)); }
+// A browser may forbid to keep anything: then nothing is kept.
+
+function remember(session) {
+  try {
+    sessionStorage.setItem(KEPT, JSON.stringify(session));
+  } catch { /* it is asked for again */ }
+}
+
+function forget() {
+  try {
+    sessionStorage.removeItem(KEPT);
+  } catch { /* there is none */ }
+}
 
 function recall() {
   try {

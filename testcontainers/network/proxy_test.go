@@ -1,12 +1,14 @@
-package dbtest_test
+package network_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
 
 	"example.com/notifier/db/dbtest"
+	"example.com/notifier/testcontainers/network"
 )
 
 func TestProxy_FailsOnCommand(t *testing.T) {
@@ -55,5 +57,17 @@ func ping(t *testing.T, conn *pgx.Conn) {
 	t.Helper()
 	if err := conn.Ping(t.Context()); err != nil {
 		t.Fatalf("ping: %v", err)
+	}
+}
+
+func TestMain(m *testing.M) { dbtest.Main(m) }
+
+func TestNewProxy_QuotesNoPassword(t *testing.T) {
+	t.Parallel()
+	for _, target := range []string{"postgres://u:hunter2@host", "postgres://u:hunter2@host:x/", "%"} {
+		_, err := network.NewProxy(target)
+		if err == nil || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%s: %v", target, err)
+		}
 	}
 }

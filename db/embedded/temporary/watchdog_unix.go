@@ -1,6 +1,6 @@
 //go:build !windows
 
-package dbtest
+package temporary
 
 import (
 	"fmt"
@@ -9,10 +9,8 @@ import (
 	"syscall"
 )
 
-// watchdogScript waits for its input to end, which happens when this process does, even by
-// SIGKILL or a panic; then it stops the server of folder $1 and removes the folder.
-const watchdogScript = `
-read -r _
+// endCluster stops the server of folder $1 and removes the folder.
+const endCluster = `
 pid=$(head -n 1 "$1/data/postmaster.pid" 2>/dev/null)
 if [ -n "$pid" ] && kill -QUIT "$pid" 2>/dev/null; then
 	n=0
@@ -21,19 +19,21 @@ fi
 rm -rf "$1"
 `
 
-// watchdog is a shell that cleans up after this process.
-type watchdog struct {
+// Watchdog is a shell that cleans up after this process.
+type Watchdog struct {
 	leash *os.File // our end of its input
 	cmd   *exec.Cmd
 }
 
-func newWatchdog(dir string) (*watchdog, error) {
+// Watch starts a shell that runs a script with its arguments when this process has
+// ended, even by SIGKILL or a panic: then the shell's input ends.
+func Watch(script string, args ...string) (*Watchdog, error) {
 	r, w, err := os.Pipe()
 	if err != nil {
 		return nil, fmt.Errorf("make watchdog's pipe: %w", err)
 	}
 	defer r.Close()
-	cmd := exec.Command("/bin/sh", "-c", watchdogScript, "sh", dir)
+	cmd := exec.Command("/bin/sh", append([]string{"-c", "read -r _\n" + script, "sh"}, args...)...)
 	cmd.Stdin = r
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // not to be ended by the Ctrl-C that ends us
@@ -41,11 +41,15 @@ func newWatchdog(dir string) (*watchdog, error) {
 		w.Close()
 		return nil, fmt.Errorf("start watchdog: %w", err)
 	}
-	return &watchdog{leash: w, cmd: cmd}, nil
+	return &Watchdog{leash: w, cmd: cmd}, nil
 }
 
-// release lets it go; the cluster is gone by now, so it finds nothing to do.
-func (w *watchdog) release() {
+// Release has it run its script, which finds nothing to do if all is gone by now,
+// and waits for it. A nil watchdog is none.
+func (w *Watchdog) Release() {
+	if w == nil {
+		return
+	}
 	w.leash.Close()
 	_ = w.cmd.Wait()
 }

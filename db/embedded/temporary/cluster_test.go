@@ -1,6 +1,6 @@
 //go:build !windows
 
-package dbtest_test
+package temporary_test
 
 import (
 	"errors"
@@ -12,23 +12,23 @@ import (
 	"testing"
 
 	"example.com/notifier/db/dbtest"
+	"example.com/notifier/db/embedded"
+	"example.com/notifier/db/embedded/temporary"
 )
 
 // dieEnv makes TestDie, in a process of its own, die with a cluster running.
-const dieEnv = "DBTEST_DIE"
+const dieEnv = "TEMPORARY_DIE"
 
 // TestDie is the victim of TestCluster_DoesNotOutliveItsProcess.
 func TestDie(t *testing.T) {
 	if os.Getenv(dieEnv) == "" {
 		t.Skip("only as a process of its own")
 	}
-	url := dbtest.Empty(t)
-	conn := dbtest.Connect(t, url)
-	var dir string
-	if err := conn.QueryRow(t.Context(), "SHOW data_directory").Scan(&dir); err != nil {
+	cluster, err := temporary.Start(t.Context(), embedded.Config{Settings: temporary.Settings()})
+	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(os.Getenv(dieEnv), []byte(dir), 0o600); err != nil {
+	if err := os.WriteFile(os.Getenv(dieEnv), []byte(cluster.Dir()), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
@@ -44,12 +44,12 @@ func TestCluster_DoesNotOutliveItsProcess(t *testing.T) {
 	if status, ok := errors.AsType[*exec.ExitError](err); !ok || !strings.Contains(status.Error(), "killed") {
 		t.Fatalf("the victim ended with %v:\n%s", err, out)
 	}
-	data, err := os.ReadFile(note)
+	dir, err := os.ReadFile(note)
 	if err != nil {
 		t.Fatal(err)
 	}
 	dbtest.Eventually(t, "server and folder are gone", func() bool {
-		_, err := os.Stat(filepath.Dir(string(data)))
+		_, err := os.Stat(string(dir))
 		return errors.Is(err, os.ErrNotExist)
 	})
 }

@@ -1,4 +1,4 @@
-package dbtest
+package temporary
 
 import (
 	"context"
@@ -13,7 +13,7 @@ import (
 )
 
 // dirPrefix begins the name of every test cluster's folder; our process id follows.
-const dirPrefix = "notifier-dbtest-"
+const dirPrefix = "notifier-test-"
 
 // reapOnce removes what test processes that are gone left behind, in case even their
 // watchdogs were killed. Best effort: the leftovers are nobody's fault here.
@@ -33,5 +33,5 @@ var reapOnce = sync.OnceFunc(func() {
 func ownerLives(dir string) bool {
 	id, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(dir), dirPrefix), "-")
 	pid, err := strconv.Atoi(id)
-	return err != nil || processExists(pid)
+	return err != nil || ProcessExists(pid)
 }
