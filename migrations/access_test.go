@@ -230,10 +230,10 @@ func become(t *testing.T, url, role string) *pgx.Conn {
 	return conn
 }
 
-// newRole makes a role that goes with the test.
+// newRole makes a role that goes with the test. Its name has room for less than the database's.
 func newRole(t *testing.T, conn *pgx.Conn, name string) string {
 	t.Helper()
-	name = pgx.Identifier{name + scalar[string](t, conn, `SELECT '_' || current_database()`)}.Sanitize()
+	name = pgx.Identifier{name + scalar[string](t, conn, `SELECT '_' || left(md5(current_database()), 12)`)}.Sanitize()
 	exec(t, conn, `CREATE ROLE `+name)
 	t.Cleanup(func() {
 		if _, err := conn.Exec(context.Background(), `DROP OWNED BY `+name+`; DROP ROLE `+name); err != nil {
