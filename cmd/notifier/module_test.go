@@ -167,8 +167,8 @@ func TestModule_EachEventOnce(t *testing.T) {
 		t.Errorf("the page was told %+v", last)
 	}
 	value[any](f.window, "location.reload(), null")
-	f.publish("7")
 	f.becomes("the page is there again", "window.ready && told.keys.length === 0")
+	f.publish("7") // not before: the page that goes would have it
 	f.follow(options)
 	f.has("7")
 	value[any](f.window, "notifier.close(), null")
