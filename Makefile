@@ -16,12 +16,14 @@ RACE := $(shell command -v "$$(go env CC)" >/dev/null && echo -race)
 PACKAGES ?= ./...
 FUZZTIME ?= 10s
 TORTURE ?= 10m
+# Major versions of Postgres, each with the folder of its binaries or without: 14=/usr/lib/postgresql/14/bin 18
+VERSIONS ?=
 
 .PHONY: help
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 15
 	@echo
-	@echo 'Variables: PACKAGES=$(PACKAGES) (test), TORTURE=$(TORTURE), FUZZTIME=$(FUZZTIME), VERSION=$(VERSION)'
+	@echo 'Variables: PACKAGES=$(PACKAGES) (test), VERSIONS=$(VERSIONS) (test-versions), TORTURE=$(TORTURE), FUZZTIME=$(FUZZTIME), VERSION=$(VERSION)'
 
 .PHONY: run
 run: build ## build, and start a server with an embedded Postgres on 127.0.0.1:8080
@@ -40,6 +42,10 @@ test: ## run every test, with the race detector where there is a C compiler
 .PHONY: example
 example: ## run the tests of the sample application, a module of its own that uses package testcontainers
 	cd testcontainers/example && go vet ./... && go test $(RACE) -timeout 10m ./...
+
+.PHONY: test-versions
+test-versions: ## run what depends on Postgres' version on 14 to 18, or on VERSIONS="14=/folder/bin 18"
+	go run ./cmd/versions $(VERSIONS)
 
 .PHONY: torture
 torture: ## run the torture tests for TORTURE each
