@@ -9,10 +9,11 @@
 //	(g) reconnects: clients that come back behind
 //	(h) slow client: beside others that get everything
 //	(i) watching: what watch_table costs the statements of an application
+//	(j) scale: what reading, replay and retention cost beside many stored events
 //
 // A figure means little by itself, so each has its rival in the same run, the
-// rounds interleaved: other ways to write in (a), other triggers in (i), in (c) and (d) the limit, a
-// program that does nothing but write ready-made frames to the same sockets
+// rounds interleaved: other ways to write in (a), other triggers in (i), a twentieth
+// of the log in (j), in (c) and (d) the limit, a program that does nothing but write ready-made frames to the same sockets
 // (limit.go; bench runs itself for it). What is printed are medians, with the
 // least and the largest in brackets. Each section counts what arrived: a run
 // that lost or repeated something fails, as does one that measured nothing.

@@ -71,6 +71,7 @@ func sections() []section {
 		{"g", "reconnects", (*bench).measureReconnects},
 		{"h", "slow client", (*bench).measureSlowClient},
 		{"i", "watching", (*bench).measureWatching},
+		{"j", "scale", (*bench).measureScale},
 	}
 }
 

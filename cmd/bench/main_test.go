@@ -37,7 +37,7 @@ func TestBench(t *testing.T) {
 		writers: []int{2}, commitRun: time.Second, bulkRows: 2000,
 		subscribers: 20, latencyRun: 200 * time.Millisecond,
 		apartEvents: 5, flatEvents: 6000,
-		idle: 60, settle: 10 * time.Millisecond, logins: 2,
+		idle: 60, settle: 10 * time.Millisecond, logins: 2, stored: leastStored,
 	}
 	var out strings.Builder
 	b, err := newBench(t.Context(), o, &out, t.Output())
@@ -52,7 +52,7 @@ func TestBench(t *testing.T) {
 	if err := b.runSections(t.Context()); err != nil {
 		t.Fatalf("%v\nafter\n%s", err, out.String())
 	}
-	for _, wanted := range []string{"(a) commits", "(a) rows", "(b) milliseconds", "(c) CPU", "(c) deliveries", "(d) resident", "(e) CPU", "(e) milliseconds", "(f) milliseconds", "(i) commits", "(i) rows"} {
+	for _, wanted := range []string{"(a) commits", "(a) rows", "(b) milliseconds", "(c) CPU", "(c) deliveries", "(d) resident", "(e) CPU", "(e) milliseconds", "(f) milliseconds", "(i) commits", "(i) rows", "(j) bytes", "(j) blocks"} {
 		if !strings.Contains(out.String(), "\n"+wanted) {
 			t.Errorf("no table %q in\n%s", wanted, out.String())
 		}

@@ -31,6 +31,8 @@ type options struct {
 	settle       time.Duration
 	memoryRounds int
 	logins       int // of each kind in (f)
+	stored       int // rows of the log in (j)
+	plans        bool
 }
 
 // standard is the length that figures are published of.
@@ -41,7 +43,7 @@ func standard() options {
 		subscribers: 1000, latencyRun: 10 * time.Second,
 		apartEvents: 500, flatEvents: 12_000,
 		idle: 10_000, settle: 150 * time.Second,
-		logins: 10,
+		logins: 10, stored: 2_000_000,
 	}
 }
 
@@ -58,17 +60,20 @@ func (o *options) shorten() {
 	o.idle = 2000
 	o.settle = 2 * time.Second
 	o.logins = 3
+	o.stored = 200_000
 }
 
-func parseOptions(args []string, errors io.Writer) (options, error) {
+func parseOptions(args []string, output io.Writer) (options, error) {
 	o := standard()
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
-	flags.SetOutput(errors)
+	flags.SetOutput(output)
 	quick := flags.Bool("quick", false, "rough figures in a minute or two")
-	only := flags.String("only", "", "sections to run, such as a,c: a commits, b latency, c fanout, d memory, e access, f logins, g reconnects, h a slow client, i watching")
+	only := flags.String("only", "", "sections to run, such as a,c: a commits, b latency, c fanout, d memory, e access, f logins, g reconnects, h a slow client, i watching, j scale")
 	rounds := flags.Int("rounds", 0, "rounds of each comparison (default 3)")
 	seconds := flags.Duration("run", 0, "length of one run of a, b, h and i (default 10s)")
 	settle := flags.Duration("settle", 0, "idle time before memory is read (default 150s: Go tidies up every two minutes)")
+	stored := flags.Int("stored", 0, "rows of the log in j, at least 100,000 (default 2,000,000; each takes 0.4 KB)")
+	flags.BoolVar(&o.plans, "plans", false, "print also how the statements of j were carried out")
 	flags.StringVar(&o.dir, "dir", "", "folder on a disk for the cluster")
 	flags.StringVar(&o.postgresBin, "postgres-bin", "", "folder of the PostgreSQL programs (default: looked for)")
 	flags.StringVar(&o.notifier, "notifier", "", "notifier program to measure (default: built)")
@@ -82,6 +87,10 @@ func parseOptions(args []string, errors io.Writer) (options, error) {
 	override(&o.commitRun, *seconds)
 	override(&o.latencyRun, *seconds)
 	override(&o.settle, *settle)
+	override(&o.stored, *stored)
+	if o.stored < leastStored {
+		return o, fmt.Errorf("-stored %d: %w", o.stored, errTooFew)
+	}
 	return o, o.choose(*only, flags.Args())
 }
 
@@ -106,7 +115,7 @@ func (o *options) choose(only string, rest []string) error {
 	o.only = strings.Split(only, ",")
 	for _, letter := range o.only {
 		if !known(letter) {
-			return fmt.Errorf("-only %s: %w", only, errors.New("sections are a to i"))
+			return fmt.Errorf("-only %s: %w", only, errors.New("sections are a to j"))
 		}
 	}
 	return nil
