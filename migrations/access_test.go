@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5"
@@ -236,11 +237,35 @@ func newRole(t *testing.T, conn *pgx.Conn, name string) string {
 	name = pgx.Identifier{name + scalar[string](t, conn, `SELECT '_' || left(md5(current_database()), 12)`)}.Sanitize()
 	exec(t, conn, `CREATE ROLE `+name)
 	t.Cleanup(func() {
+		awaitTemporaryTablesGone(t, conn)
 		if _, err := conn.Exec(context.Background(), `DROP OWNED BY `+name+`; DROP ROLE `+name); err != nil {
 			t.Errorf("drop role %s: %v", name, err)
 		}
 	})
 	return name
+}
+
+// awaitTemporaryTablesGone waits for what other sessions have left, which their servers drop some time after
+// they have been closed: DROP OWNED would come upon a table that is gone when it looks closer.
+func awaitTemporaryTablesGone(t *testing.T, conn *pgx.Conn) {
+	t.Helper()
+	deadline := time.Now().Add(30 * time.Second)
+	for left := true; left; {
+		if time.Now().After(deadline) {
+			t.Error("temporary tables of other sessions stay")
+			return
+		}
+		// not the test's context, which has ended
+		err := conn.QueryRow(context.Background(), `SELECT EXISTS (
+			SELECT
+			FROM pg_class
+			WHERE relpersistence = 't'
+				AND relnamespace <> pg_my_temp_schema())`).Scan(&left)
+		if err != nil {
+			t.Errorf("wait for temporary tables to go: %v", err)
+			return
+		}
+	}
 }
 
 func TestAccess_ControlRowsSayWhoDidIt(t *testing.T) {
