@@ -87,13 +87,17 @@ func (h *countingHub) Publish(_ context.Context, p notifier.Page) error {
 	return nil
 }
 
-// Whereabouts returns the transactions among which a replay since a time looks.
-func Whereabouts(t *testing.T, d *DB, since time.Time, until notifier.Position) (first, past []uint64) {
+// Whereabouts returns the transactions among which a replay since a time looks
+// first, and up to what time, nil for any.
+func Whereabouts(t *testing.T, d *DB, since time.Time, until notifier.Position) (first, past []uint64, before *time.Time) {
 	t.Helper()
-	r := &replayByTime{db: d, until: until, at: replayPlace{created: timestamp(since)}}
-	first, past, err := r.whereabouts(t.Context())
+	r := &replayByTime{db: d, until: until, at: replayPlace{created: timestamp(since)}, minutes: firstMinutes}
+	where, err := r.whereabouts(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	return first, past
+	if where.before.Valid {
+		before = &where.before.Time
+	}
+	return where.first, where.past, before
 }

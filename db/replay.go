@@ -83,7 +83,7 @@ func (d *DB) newReplay(filters []notifier.Filter, until notifier.Position) repla
 	if w.Recipient != nil && !w.OrNobody {
 		return &replayToOne{db: d, recipient: *w.Recipient, at: begin}
 	}
-	return &replayByTime{db: d, until: until, wanted: w, at: begin}
+	return &replayByTime{db: d, until: until, wanted: w, at: begin, minutes: firstMinutes, unlisted: true}
 }
 
 // widest returns a filter that wants at least what any of some want. Actions are

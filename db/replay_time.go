@@ -1,8 +1,8 @@
 package db
 
 import (
-	"cmp"
 	"context"
+	"math"
 	"slices"
 
 	"example.com/notifier/notifier"
@@ -18,7 +18,8 @@ import (
 // $1 and $2 are the first and past-the-end ids of the transactions; $3 and $4 the
 // time and id of the event listed last, or the time to begin at and no id; $5 the
 // types and $6 the keys wanted, null for all; $7 the recipient beside nobody in
-// particular, null for any.
+// particular, null for any; $9 the time before which they were created, null for
+// any.
 const listSince = `-- name: list_since
 SELECT found.id, found.created_at
 FROM unnest($1::xid8[], $2::xid8[]) AS span(first, past)
@@ -29,6 +30,7 @@ CROSS JOIN LATERAL (
 		AND txid < span.past
 		AND created_at >= $3::timestamptz
 		AND (created_at > $3 OR id > $4::bigint)
+		AND ($9::timestamptz IS NULL OR created_at < $9)
 		AND control IS NULL
 		AND ($5::text[] IS NULL OR coalesce(type, '') = ANY ($5))
 		AND ($6::text[] IS NULL OR coalesce(key, '') = ANY ($6))
@@ -50,14 +52,20 @@ type replayByTime struct {
 	until    notifier.Position
 	wanted   notifier.Filter
 	at       replayPlace // of what is listed
+	minutes  int         // how far beyond that the next list goes, about
 	ids      []int64     // listed and not read yet
 	unlisted bool        // there may be more than those
-	begun    bool
 }
 
+// A list goes so many minutes beyond its beginning at first; the next ones further
+// if it found little, since whoever wants little of the log shall not ask for long.
+const (
+	firstMinutes  = 4
+	growOfMinutes = 4
+)
+
 func (r *replayByTime) next(ctx context.Context) (p page, err error) {
-	if len(r.ids) == 0 && (r.unlisted || !r.begun) {
-		r.begun = true
+	for len(r.ids) == 0 && r.unlisted {
 		if err := r.list(ctx); err != nil {
 			return p, err
 		}
@@ -99,11 +107,11 @@ func (r *replayByTime) list(ctx context.Context) error {
 	if r.wanted.OrNobody {
 		recipient = r.wanted.Recipient
 	}
-	first, past, err := r.whereabouts(ctx)
+	where, err := r.whereabouts(ctx)
 	if err != nil {
 		return err
 	}
-	args := []any{first, past, r.at.created, r.at.id, r.wanted.Types, r.wanted.Keys, recipient, listedForOne}
+	args := []any{where.first, where.past, r.at.created, r.at.id, r.wanted.Types, r.wanted.Keys, recipient, listedForOne, where.before}
 	r.ids = r.ids[:0]
 	err = planned(ctx, r.db.pool, pooledPlan, listSince, args, func(rows pgx.Rows) error {
 		var id int64
@@ -115,61 +123,25 @@ func (r *replayByTime) list(ctx context.Context) error {
 		})
 		return err
 	})
-	r.unlisted = len(r.ids) == listedForOne
-	return wrap("list stored events", err)
+	if err != nil {
+		return wrap("list stored events", err)
+	}
+	r.goOn(where.before)
+	return nil
 }
 
-// whereabouts returns the ranges of transactions whose events may be of the time:
-// those between two positions of which that is not ruled out, and all that came
-// after the last position.
-func (r *replayByTime) whereabouts(ctx context.Context) (first, past []uint64, err error) {
-	rows, err := r.db.pool.Query(ctx, `-- name: whereabouts
-		SELECT position::text, latest IS NULL OR latest >= $1
-		FROM notifier.positions
-		ORDER BY taken_at`, r.at.created)
-	if err != nil {
-		return nil, nil, wrap("read positions", err)
-	}
-	var ranges []notifier.TxIDRange
-	var at, from notifier.Position // from: where what is wanted begins, if open
-	open := false
-	var text string
-	var wanted bool
-	_, err = pgx.ForEachRow(rows, []any{&text, &wanted}, func() error {
-		next, err := notifier.ParsePosition(text)
-		if err != nil {
-			return err
+// goOn says where the next list begins and how far it goes, after one that went up
+// to a time, or to the end.
+func (r *replayByTime) goOn(before pgtype.Timestamptz) {
+	switch n := len(r.ids); {
+	case n == listedForOne: // there is more of that time
+		r.minutes = max(firstMinutes, r.minutes/growOfMinutes)
+	case !before.Valid:
+		r.unlisted = false
+	default:
+		r.at = replayPlace{before, math.MinInt64}
+		if n < listedForOne/growOfMinutes {
+			r.minutes *= growOfMinutes
 		}
-		switch {
-		case wanted && !open:
-			from, open = at, true
-		case !wanted && open:
-			ranges, open = append(ranges, notifier.Between(from, at)...), false
-		}
-		at = next
-		return nil
-	})
-	if err != nil {
-		return nil, nil, wrap("read positions", err)
 	}
-	if !open {
-		from = at
-	}
-	first, past = bounds(merged(append(ranges, notifier.Between(from, r.until)...)))
-	return first, past, nil
-}
-
-// merged returns ranges that do not overlap. Two positions may be recorded at one
-// moment, and the later one then lie before the other.
-func merged(ranges []notifier.TxIDRange) []notifier.TxIDRange {
-	slices.SortFunc(ranges, func(a, b notifier.TxIDRange) int { return cmp.Compare(a.First, b.First) })
-	var all []notifier.TxIDRange
-	for _, next := range ranges {
-		if end := len(all) - 1; end >= 0 && next.First <= all[end].End {
-			all[end].End = max(all[end].End, next.End)
-			continue
-		}
-		all = append(all, next)
-	}
-	return all
 }

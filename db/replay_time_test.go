@@ -85,12 +85,18 @@ func TestReplayByTime_Pages(t *testing.T) {
 	t.Parallel()
 	c := db.Config{URL: dbtest.New(t), MaxPayload: 500_000}
 	conn := dbtest.Connect(t, c.URL)
-	const rows = db.Listed + 2500
+	const rows, later = db.Listed + 2500, 8
 	exec(t, conn, `INSERT INTO notifier.events (key, created_at, payload)
 		SELECT i::text, timestamptz '2026-01-01' + interval '1 second' * (i / 50000), CASE WHEN i % 1000 = 0 THEN to_json(repeat('x', 300000)) END
 		FROM generate_series(1, $1::int) AS i`, rows)
 	d := open(t, c)
 	l := follow(t, d)
+	for i := range later { // so that the first list ends with the first minutes, and is too long all the same
+		minutePasses(t, conn, d)
+		exec(t, conn, `INSERT INTO notifier.events (key, created_at) VALUES ($1, timestamptz '2026-02-01' + interval '1 minute' * $2::int)`,
+			fmt.Sprint(rows+i+1), i)
+	}
+	l.waitFor(t, later)
 	next, size := 1, 0
 	err := d.Replay(t.Context(), []notifier.Filter{{}}, l.Point(), func(page []*notifier.Event) error {
 		for _, e := range page {
@@ -111,7 +117,7 @@ func TestReplayByTime_Pages(t *testing.T) {
 		}
 		return nil
 	})
-	if err != nil || next != rows+1 || size != (rows/1000-1)*300_002 {
+	if err != nil || next != rows+later+1 || size != (rows/1000-1)*300_002 {
 		t.Errorf("the replay ended before event %d, with %d bytes: %v", next, size, err)
 	}
 }
@@ -164,14 +170,14 @@ func TestTortureReplayByTime_NewestAmongMany(t *testing.T) {
 		if len(got) != due || !slices.Contains(got, fmt.Sprint(rows)) {
 			t.Errorf("%s: %d events were replayed", state, len(got))
 		}
-		first, past := db.Whereabouts(t, d, since, l.Point().To)
+		first, past, _ := db.Whereabouts(t, d, since, l.Point().To)
 		if p, err := notifier.ParsePosition(from); err != nil || len(first) == 0 || first[len(first)-1] < p.Xmax() { // before that, only what the log began with
 			t.Errorf("it is looked for from %v on, %s is enough: %v", first, from, err)
 		}
 		exec(t, reader, `BEGIN`)
 		exec(t, reader, db.PooledPlan)
 		for _, types := range []string{"NULL", "'{t1,t2}'"} {
-			plan := explain(t, reader, db.ListSince, list(first), list(past), quote(since.Format(time.RFC3339Nano)), "0", types, "NULL", "NULL", fmt.Sprint(db.Listed))
+			plan := explain(t, reader, db.ListSince, list(first), list(past), quote(since.Format(time.RFC3339Nano)), "0", types, "NULL", "NULL", fmt.Sprint(db.Listed), "NULL")
 			plan.wantLooked(t, "events_txid", rows/parts)
 		}
 		plan := explain(t, reader, db.ReplayIDs, fmt.Sprint(1<<20), fmt.Sprint(db.PageBytes), fmt.Sprintf("'{%d,%d}'", rows-1, rows))

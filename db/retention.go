@@ -101,7 +101,7 @@ func recordPosition(ctx context.Context, conn *pgxpool.Conn) error {
 	if err != nil {
 		return err
 	}
-	latest, err := latestSince(ctx, conn, now.Position)
+	times, err := timesSince(ctx, conn, now.Position)
 	if err != nil {
 		return wrap("look at what is new", err)
 	}
@@ -112,13 +112,13 @@ func recordPosition(ctx context.Context, conn *pgxpool.Conn) error {
 			DELETE FROM notifier.positions
 			WHERE taken_at > now() + $2::interval
 		)
-		INSERT INTO notifier.positions (position, latest)
-		SELECT $1::text::pg_snapshot, $3
+		INSERT INTO notifier.positions (position, earliest, latest)
+		SELECT $1::text::pg_snapshot, $3, $4
 		WHERE NOT EXISTS (
 			SELECT
 			FROM notifier.positions
 			WHERE taken_at BETWEEN now() - $2::interval AND now() + $2::interval)
-		ON CONFLICT DO NOTHING`, now.Position.String(), retainEvery*9/10, latest)
+		ON CONFLICT DO NOTHING`, now.Position.String(), retainEvery*9/10, times.earliest, times.latest)
 	return wrap("record a position", err)
 }
 
@@ -126,11 +126,14 @@ func recordPosition(ctx context.Context, conn *pgxpool.Conn) error {
 // comes to be recorded also after a long pause.
 const latestEvents = 2_000_000
 
-// latestSince returns the latest time that an event carries which has come between
-// the last position, not counting what was recorded while the clock was ahead, and
-// this one; null if that is not known. If another instance has just recorded one,
-// nobody wants to know.
-func latestSince(ctx context.Context, conn *pgxpool.Conn, now notifier.Position) (latest pgtype.Timestamptz, err error) {
+// times are the earliest and the latest that some events carry.
+type times struct{ earliest, latest pgtype.Timestamptz }
+
+// timesSince returns those of the events that have come between the last position,
+// not counting what was recorded while the clock was ahead, and this one; nulls if
+// that is not known. If another instance has just recorded one, nobody wants to
+// know.
+func timesSince(ctx context.Context, conn *pgxpool.Conn, now notifier.Position) (t times, err error) {
 	var text string
 	err = conn.QueryRow(ctx, `-- name: last_position
 		SELECT position::text
@@ -143,18 +146,20 @@ func latestSince(ctx context.Context, conn *pgxpool.Conn, now notifier.Position)
 		ORDER BY taken_at DESC
 		LIMIT 1`, retainEvery*9/10).Scan(&text)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return latest, nil
+		return t, nil
 	}
 	if err != nil {
-		return latest, err
+		return t, err
 	}
 	last, err := notifier.ParsePosition(text)
 	if err != nil {
-		return latest, err
+		return t, err
 	}
 	first, past := bounds(notifier.Between(last, now))
-	err = planned(ctx, conn, pooledPlan, `-- name: latest_since
-		SELECT CASE WHEN count(*) <= $3 THEN coalesce(max(created_at), '-infinity') END
+	err = planned(ctx, conn, pooledPlan, `-- name: times_since
+		SELECT
+			CASE WHEN count(*) <= $3 THEN coalesce(min(created_at), 'infinity') END,
+			CASE WHEN count(*) <= $3 THEN coalesce(max(created_at), '-infinity') END
 		FROM (
 			SELECT found.created_at
 			FROM unnest($1::xid8[], $2::xid8[]) AS span(first, past)
@@ -167,11 +172,10 @@ func latestSince(ctx context.Context, conn *pgxpool.Conn, now notifier.Position)
 			) AS found
 			LIMIT $3 + 1
 		) AS looked`, []any{first, past, latestEvents}, func(rows pgx.Rows) error {
-		var err error
-		latest, err = pgx.CollectExactlyOneRow(rows, pgx.RowTo[pgtype.Timestamptz])
+		_, err := pgx.ForEachRow(rows, []any{&t.earliest, &t.latest}, func() error { return nil })
 		return err
 	})
-	return latest, err
+	return t, err
 }
 
 // raiseFloor drops the positions below the newest that is older than the

@@ -7,7 +7,11 @@
 -- transaction of one event takes, 5,300 more where the table has grown since the last vacuum, and 13,900 more where space
 -- that was freed is used again. Measured as in the first migration.) Once a minute, the server that records a position
 -- looks at what has come since the last one, by the index on txid.
-ALTER TABLE notifier.positions ADD COLUMN latest timestamptz;
+-- Both ends are noted: by the latest, what came before a time is left out; by the earliest, a replay finds what it
+-- begins with without looking through all that came later.
+ALTER TABLE notifier.positions ADD COLUMN earliest timestamptz, ADD COLUMN latest timestamptz;
+COMMENT ON COLUMN notifier.positions.earliest IS
+    'no event between the position before and this one was created earlier; null: nobody knows';
 COMMENT ON COLUMN notifier.positions.latest IS
     'no event between the position before and this one was created later; null: nobody knows';
 
@@ -27,7 +31,7 @@ BEGIN
     FROM notifier.adopt_rows(adopt.after) AS a;
     IF restamped > 0 THEN
         UPDATE notifier.positions
-        SET latest = NULL
+        SET earliest = NULL, latest = NULL
         WHERE latest IS NOT NULL;
     END IF;
 END
@@ -42,4 +46,4 @@ GRANT EXECUTE ON FUNCTION notifier.adopt(xid8) TO notifier_server;
 DROP FUNCTION notifier.adopt(xid8);
 ALTER FUNCTION notifier.adopt_rows(xid8) RENAME TO adopt;
 GRANT EXECUTE ON FUNCTION notifier.adopt(xid8) TO notifier_server;
-ALTER TABLE notifier.positions DROP COLUMN latest;
+ALTER TABLE notifier.positions DROP COLUMN earliest, DROP COLUMN latest;

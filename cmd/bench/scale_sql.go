@@ -52,13 +52,13 @@ WHERE schemaname = 'notifier'
 	AND indexname <> 'events_pkey'`
 
 	// fillPositions writes a week's positions as the servers would have, one a minute. $1 is the first
-	// transaction's id, $2 the time of row 0, $3 the seconds between two rows, $4 their number. What else
-	// they note of a minute they note themselves.
+	// transaction's id, $2 the time of row 0, $3 the seconds between two rows, $4 their number.
 	fillPositions = `
-INSERT INTO notifier.positions (taken_at, position, latest)
+INSERT INTO notifier.positions (taken_at, position, earliest, latest)
 SELECT
 	$2::timestamptz + minute * interval '1 minute',
 	format('%1$s:%1$s:', $1::bigint + least(ceil(minute * 60 / $3::float8), $4::bigint)::bigint / 5)::pg_snapshot,
+	$2::timestamptz + (minute - 1) * interval '1 minute' - 5 * $3::float8 * interval '1 second', -- the transaction between
 	$2::timestamptz + minute * interval '1 minute'
 FROM generate_series(1, 7 * 24 * 60) AS minute`
 
