@@ -128,7 +128,7 @@ func (v versions) one(ctx context.Context, w wanted) (string, error) {
 func goTest(ctx context.Context, b embedded.Binaries) error {
 	var problems []error
 	for _, some := range tests {
-		args := []string{"test", "-timeout", "10m"}
+		args := []string{"test", "-timeout", "20m"}
 		if len(some.names) > 0 {
 			args = append(args, "-run", "^("+strings.Join(some.names, "|")+")")
 		}
