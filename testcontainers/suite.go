@@ -38,10 +38,22 @@ func New(options ...Option) *Suite {
 	return s
 }
 
-// StartOption changes what one test gets.
+// StartOption changes what one test gets, or by [Always] each of a suite.
 type StartOption func(*startOptions)
 
-type startOptions struct{ own bool }
+type startOptions struct {
+	own      bool
+	settings map[string]string // of notifier, by their variables
+}
+
+// with is these options and more.
+func (o startOptions) with(more []StartOption) startOptions {
+	o.settings = maps.Clone(o.settings)
+	for _, option := range more {
+		option(&o)
+	}
+	return o
+}
 
 // OwnPostgres gives the test a server of its own, which it may crash: a container or
 // an embedded cluster, also where a server is given by its URL. It takes seconds.
@@ -51,10 +63,7 @@ func OwnPostgres() StartOption { return func(o *startOptions) { o.own = true } }
 // with the test.
 func (s *Suite) Start(t testing.TB, options ...StartOption) *Environment {
 	t.Helper()
-	var o startOptions
-	for _, option := range options {
-		option(&o)
-	}
+	o := s.config.start.with(options)
 	ctx, cancel := context.WithTimeout(t.Context(), startTimeout+operationTimeout)
 	defer cancel()
 	h, template, err := s.source(ctx, o.own)
@@ -79,7 +88,7 @@ func (s *Suite) Start(t testing.TB, options ...StartOption) *Environment {
 			return h.databases.Drop(ctx, name)
 		})
 	})
-	e := &Environment{t: t, suite: s, postgres: h, url: url}
+	e := &Environment{t: t, suite: s, options: o, postgres: h, url: url}
 	if e.pool, err = pgxpool.New(context.WithoutCancel(ctx), url); err != nil { // it outlives the test's context
 		t.Fatalf("open a pool: %v", err)
 	}
