@@ -71,7 +71,7 @@ func (s *Suite) Start(t testing.TB, options ...StartOption) *Environment {
 		t.Cleanup(func() { atEnd(t, "stop Postgres", func(context.Context) error { return h.stop() }) })
 	}
 	if err != nil {
-		t.Fatalf("start Postgres: %v", err)
+		t.Fatal(err)
 	}
 	name, url, err := h.databases.Clone(ctx, template, t.Name())
 	if err == nil && o.own {
@@ -106,14 +106,14 @@ func (s *Suite) source(ctx context.Context, own bool) (*host, string, error) {
 		which.settings["synchronous_commit"] = "on" // a crash must lose nothing that was committed
 		h, err := newHost(ctx, which)
 		if err != nil {
-			return nil, "", err
+			return nil, "", fmt.Errorf("start Postgres: %w", err)
 		}
 		template, err := h.databases.Template(ctx, s.fill)
 		return h, template, err
 	}
 	h, err := process.host(ctx, s.config.server)
 	if err != nil {
-		return nil, "", err
+		return nil, "", fmt.Errorf("start Postgres: %w", err)
 	}
 	s.once.Do(func() { s.template, s.err = h.databases.Template(ctx, s.fill) })
 	return h, s.template, s.err
