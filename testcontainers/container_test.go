@@ -32,7 +32,7 @@ func needEngine(t *testing.T, image string) {
 
 func TestContainer_PostgresIsSharedAndCrashes(t *testing.T) {
 	needEngine(t, defaultImage)
-	contained := New(DatabaseURL(""), Image(defaultImage), Settings(map[string]string{"max_connections": "123"}))
+	contained := New(DatabaseURL(""), Image(defaultImage), PostgresSettings(map[string]string{"max_connections": "123"}))
 	var first string
 	for _, options := range [][]StartOption{nil, nil, {OwnPostgres()}} {
 		begun := time.Now()

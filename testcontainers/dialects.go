@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"example.com/notifier/db/fixture"
 )
 
 // unexpected is an error about a message that is none of the protocol's.
@@ -18,7 +20,10 @@ func (ernius) dial(ctx context.Context, s *session) error {
 	return s.dialWebSocket(ctx, "/subscribe_to_events")
 }
 
-func (ernius) begin(ctx context.Context, s *session) (v Verdict, err error) {
+func (d ernius) begin(ctx context.Context, s *session) (v Verdict, err error) {
+	if s.WithoutCursors {
+		return v, d.announce(ctx, s)
+	}
 	if err := s.send(ctx, `{"access_id":%s,"cursor":%s}`, text(s.User), text(s.cursor(""))); err != nil {
 		return v, err
 	}
@@ -35,6 +40,31 @@ func (ernius) begin(ctx context.Context, s *session) (v Verdict, err error) {
 	}
 	s.move(told.Cursor)
 	return told.Verdict, nil
+}
+
+// announce names a time, which gets no answer: that the client is subscribed shows by
+// an event, a fence, that was published afterwards. Whatever was published before it, since
+// that time, has come then too.
+func (d ernius) announce(ctx context.Context, s *session) error {
+	e := s.instance.environment
+	if s.Since.IsZero() {
+		now, err := fixture.Now(ctx, e.pool)
+		if err != nil {
+			return err
+		}
+		s.Since = now
+	}
+	if err := s.send(ctx, `{"access_id":%s,"timestamp":%d}`, text(s.User), s.Since.Unix()); err != nil {
+		return err
+	}
+	nonce, err := s.publishFence(ctx)
+	for err == nil && !s.fenceCame(nonce) {
+		var message []byte
+		if message, err = s.next(ctx); err == nil {
+			err = d.take(s, message)
+		}
+	}
+	return err
 }
 
 func (ernius) take(s *session, message []byte) error {
@@ -96,9 +126,8 @@ func (a airlay) begin(ctx context.Context, s *session) (v Verdict, err error) {
 
 func (a airlay) attach(ctx context.Context, s *session, topic string) (v Verdict, err error) {
 	kind, id, _ := strings.Cut(topic, "/")
-	token := s.instance.environment.Token(s.User, s.Roles...)
-	err = s.send(ctx, `{"auth":%s,"action":"attach","event":{"type":%s,"id":%s},"cursor":%s}`,
-		text(token), text(kind), text(id), text(s.cursor(topic)))
+	err = s.send(ctx, `{"auth":%s,"action":"attach","event":{"type":%s,"id":%s}%s}`,
+		text(s.token()), text(kind), text(id), s.cursorMember(topic))
 	if err != nil {
 		return v, err
 	}
@@ -165,6 +194,9 @@ func (d drp) begin(ctx context.Context, s *session) (v Verdict, err error) {
 			return v, err
 		}
 	}
+	if s.WithoutCursors {
+		return v, nil
+	}
 	answer, err := d.command(ctx, s, "resume "+s.cursor(""))
 	if err != nil {
 		return v, err
@@ -176,9 +208,9 @@ func (d drp) begin(ctx context.Context, s *session) (v Verdict, err error) {
 	return v, nil
 }
 
-// command waits for the answer. Events that come before have no cursors, and come
-// again with one.
-func (drp) command(ctx context.Context, s *session, text string) (m drpMessage, err error) {
+// command waits for the answer. Events that come before have no cursors: a client that
+// will have cursors gets them again with one.
+func (d drp) command(ctx context.Context, s *session, text string) (m drpMessage, err error) {
 	if err := s.send(ctx, "%s", text); err != nil {
 		return m, err
 	}
@@ -194,6 +226,9 @@ func (drp) command(ctx context.Context, s *session, text string) (m drpMessage, 
 		if m.Type == "websocket" {
 			return m, nil
 		}
+		if err := d.take(s, message); err != nil {
+			return m, err
+		}
 	}
 }
 
@@ -203,10 +238,15 @@ func (drp) take(s *session, message []byte) error {
 		return unexpected(message)
 	}
 	switch {
-	case m.Type != "websocket" && m.Cursor != nil:
+	case m.Type != "websocket" && m.Cursor == nil && !s.WithoutCursors:
+	case m.Type != "websocket":
+		var cursor string
+		if m.Cursor != nil {
+			cursor = *m.Cursor
+		}
 		s.receive("", Event{
 			Type: m.Type, Action: m.Action, Key: m.Key, Principal: m.Principal, CreatedAt: m.Time,
-			Payload: m.Object, Original: m.Original, Cursor: *m.Cursor,
+			Payload: m.Object, Original: m.Original, Cursor: cursor,
 			carries: hasType | hasAction | hasKey | hasPrincipal | hasOriginal,
 		})
 	case m.Type == "websocket" && m.Action == "cursor":
@@ -232,7 +272,7 @@ func (d sysadm) begin(ctx context.Context, s *session) (v Verdict, err error) {
 	if err != nil {
 		return v, err
 	}
-	if err := s.send(ctx, `{"namespace":"events","name":"subscribe","id":"1","args":%s,"cursor":%s}`, types, text(s.cursor(""))); err != nil {
+	if err := s.send(ctx, `{"namespace":"events","name":"subscribe","id":"1","args":%s%s}`, types, s.cursorMember("")); err != nil {
 		return v, err
 	}
 	for {
@@ -252,7 +292,7 @@ func (d sysadm) begin(ctx context.Context, s *session) (v Verdict, err error) {
 				Verdict
 				Cursor string
 			}
-			if json.Unmarshal(m.Args, &told) != nil || told.Word == "" {
+			if json.Unmarshal(m.Args, &told) != nil || told.Word == "" && !s.WithoutCursors {
 				return v, unexpected(message)
 			}
 			s.move(told.Cursor)

@@ -20,6 +20,7 @@ type Environment struct {
 	*Instance
 	t        testing.TB
 	suite    *Suite
+	options  startOptions
 	postgres *host
 	url      string
 	pool     *pgxpool.Pool // past all that fails on command

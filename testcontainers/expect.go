@@ -17,14 +17,17 @@ func (s *Subscriber) Expect(wants ...Want) {
 	ctx, cancel := s.patience()
 	defer cancel()
 	c := comparison{missing: slices.Clone(wants)}
-	s.until(ctx, func() bool {
+	came := s.until(ctx, func() bool {
 		c.follow(s.events[s.seen:])
 		return len(c.missing) == 0 || len(c.wrong) > 0 || s.ended != nil || s.session == nil
 	})
-	waited := ctx.Err() != nil
-	before, err := s.fenced()
+	var before int
+	var err error
+	if came { // else it has failed, whatever may still come
+		before, err = s.fenced()
+	}
 	s.mu.Lock()
-	if err != nil {
+	if !came || err != nil {
 		before = len(s.events)
 	}
 	got := slices.Clone(s.events[s.seen:before])
@@ -36,7 +39,7 @@ func (s *Subscriber) Expect(wants ...Want) {
 		s.t.Errorf("%v: %v%s", s.Subscription, err, c.report(got))
 	case len(c.missing) > 0 || len(c.wrong) > 0:
 		after := ""
-		if waited {
+		if !came {
 			after = fmt.Sprintf(", after %v", s.instance.environment.suite.config.patience)
 		}
 		s.t.Errorf("%v: did not get what was expected%s:%s", s.Subscription, after, c.report(got))

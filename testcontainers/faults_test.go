@@ -2,7 +2,9 @@ package testcontainers_test
 
 import (
 	"fmt"
+	"net/http"
 	"testing"
+	"time"
 
 	"example.com/notifier/testcontainers"
 	"github.com/jackc/pgx/v5"
@@ -114,6 +116,31 @@ func TestInstance_StopKillAndSeveral(t *testing.T) {
 	first.Expect(keys(11)...)
 }
 
+// fact waits for something that is about to be true.
+func fact(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for !is() {
+		select {
+		case <-t.Context().Done():
+			t.Fatalf("it did not come about: %s", what)
+		case <-time.After(time.Millisecond):
+		}
+	}
+}
+
+// notReady waits until notifier itself says that it has lost its database.
+func notReady(t *testing.T, n *testcontainers.Environment) {
+	t.Helper()
+	fact(t, "notifier is not ready", func() bool {
+		answer, err := http.Get(n.URL() + "/readyz")
+		if err != nil {
+			return false
+		}
+		defer answer.Body.Close()
+		return answer.StatusCode == http.StatusServiceUnavailable
+	})
+}
+
 func TestFaults_NothingIsLostNorTwice(t *testing.T) {
 	t.Parallel()
 	for name, fault := range map[string]func(t *testing.T, n *testcontainers.Environment, s *testcontainers.Subscriber) (mend func()){
@@ -121,14 +148,17 @@ func TestFaults_NothingIsLostNorTwice(t *testing.T) {
 			n.KillListeners()
 			return func() {}
 		},
-		"database cut": func(_ *testing.T, n *testcontainers.Environment, _ *testcontainers.Subscriber) func() {
+		"database cut": func(t *testing.T, n *testcontainers.Environment, _ *testcontainers.Subscriber) func() {
 			n.Database().Refuse()
 			n.Database().Cut()
+			notReady(t, n)
 			return n.Database().Accept
 		},
 		"database silent": func(t *testing.T, n *testcontainers.Environment, _ *testcontainers.Subscriber) func() {
 			t.Helper()
 			n.Database().Stall()
+			n.Exec(`SELECT notifier.publish('order', key => '13', recipient => 'bob')`) // rings: Postgres has something to say
+			fact(t, "the network keeps something back", func() bool { return n.Database().Held() > 0 })
 			return n.Database().Resume
 		},
 		"clients cut": func(_ *testing.T, n *testcontainers.Environment, s *testcontainers.Subscriber) func() {
@@ -165,6 +195,10 @@ func TestPostgres_CrashesAndComesBack(t *testing.T) {
 	n.Exec(order, 10, "ann", nil, 1)
 	ann.Expect(testcontainers.Want{Payload: testcontainers.Containing(`{"id": 10}`)})
 	n.CrashPostgres()
+	if err := n.Pool().Ping(t.Context()); err == nil {
+		t.Error("Postgres answers after its crash")
+	}
+	notReady(t, n)
 	n.RestartPostgres()
 	n.Exec(order, 11, "ann", nil, 1)
 	ann.Expect(testcontainers.Want{Payload: testcontainers.Containing(`{"id": 11}`)})

@@ -49,16 +49,32 @@ func fenceOf(e Event) (nonce string, ok bool) {
 	return nonce, ok
 }
 
-// fence returns how many events had come before one that was published now.
-func (s *Subscriber) fence(ctx context.Context) (before int, err error) {
+// publishFence publishes one now, and returns what it says.
+func (s *Subscriber) publishFence(ctx context.Context) (nonce string, err error) {
 	e := s.instance.environment
 	e.mu.Lock()
 	e.count++
-	nonce := fmt.Sprintf("%s/%d", s.topic, e.count)
+	nonce = fmt.Sprintf("%s/%d", s.topic, e.count)
 	e.mu.Unlock()
 	payload := fmt.Sprintf(`{"%s":%q}`, fenceMember, nonce)
 	if err := fixture.Publish(ctx, e.pool, s.fenceType(), s.topic, s.User, payload); err != nil {
-		return 0, fmt.Errorf("publish the event that is to come last: %w", err)
+		return "", fmt.Errorf("publish the event that is to come last: %w", err)
+	}
+	return nonce, nil
+}
+
+func (s *Subscriber) fenceCame(nonce string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, there := s.fences[nonce]
+	return there
+}
+
+// fence returns how many events had come before one that was published now.
+func (s *Subscriber) fence(ctx context.Context) (before int, err error) {
+	nonce, err := s.publishFence(ctx)
+	if err != nil {
+		return 0, err
 	}
 	var there bool
 	came := s.until(ctx, func() bool {

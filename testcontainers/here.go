@@ -15,13 +15,6 @@ import (
 	"example.com/notifier/notifier"
 )
 
-// How long an instance takes to stop, at the most. Tests have no users who would all
-// come again in the same moment.
-const (
-	drain        = 50 * time.Millisecond
-	closeTimeout = 2 * time.Second
-)
-
 // here is a notifier in this process: what `notifier serve` puts together, less its
 // address for operators.
 type here struct {
@@ -59,30 +52,21 @@ func startHere(ctx context.Context, s settings) (runner, string, error) {
 
 // open makes all parts.
 func (h *here) open(ctx context.Context, s settings) (hub *notifier.Hub, err error) {
-	if h.database, err = db.Open(ctx, db.Config{URL: s.database, Logger: h.logger}); err != nil {
-		return nil, err
-	}
-	key, err := h.database.SigningKey(ctx)
+	config, err := s.tuning()
 	if err != nil {
 		return nil, err
 	}
-	tokens, err := auth.New(ctx, auth.Config{Secret: s.secret, Logger: h.logger})
-	if err != nil {
+	config.DB.URL, config.DB.Logger = s.database, h.logger
+	if h.database, err = db.Open(ctx, config.DB); err != nil {
 		return nil, err
 	}
-	hub = notifier.NewHub(notifier.HubConfig{Log: h.database, Access: notifier.AccessConfig{
-		Policy: h.database, Changes: h.database.AccessChanges, Accounts: h.database.AccountGenerations,
-		Report: func(err error) {
-			if err != nil {
-				h.logger.Error("the access policy fails; nothing is delivered until it answers", "error", err)
-			}
-		},
-	}})
-	h.http, err = httpapi.New(httpapi.Config{
-		Hub: hub, Store: h.database, Ready: h.database.Ready, Logger: h.logger, Tokens: tokens, SessionKey: key,
-		SysadmTypes: []string{"*"}, Drain: drain, CloseTimeout: closeTimeout,
-	})
-	if err != nil {
+	if hub, err = config.Wire(ctx, h.database, h.logger); err != nil {
+		return nil, err
+	}
+	if config.HTTP.Tokens, err = auth.New(ctx, auth.Config{Secret: s.secret, Logger: h.logger}); err != nil {
+		return nil, err
+	}
+	if h.http, err = httpapi.New(config.HTTP); err != nil {
 		return nil, err
 	}
 	if h.listener, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {

@@ -27,17 +27,14 @@ func startImage(ctx context.Context, s settings) (runner, string, error) {
 		return nil, "", err
 	}
 	address := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+	environment := s.environment()
+	environment["NOTIFIER_DATABASE_URL"] = s.database
+	environment["NOTIFIER_JWT_SECRET"] = string(s.secret)
+	environment["NOTIFIER_ADDR"] = address
 	g, err := guard(ctx, func(options ...library.ContainerCustomizer) (library.Container, error) {
 		c, err := library.Run(ctx, s.image, append(options,
 			library.WithHostConfigModifier(func(h *api.HostConfig) { h.NetworkMode = "host" }),
-			library.WithEnv(map[string]string{
-				"NOTIFIER_DATABASE_URL":  s.database,
-				"NOTIFIER_JWT_SECRET":    string(s.secret),
-				"NOTIFIER_ADDR":          address,
-				"NOTIFIER_SYSADM_TYPES":  "*",
-				"NOTIFIER_DRAIN":         drain.String(),
-				"NOTIFIER_CLOSE_TIMEOUT": closeTimeout.String(),
-			}))...)
+			library.WithEnv(environment))...)
 		if c == nil {
 			return nil, err
 		}

@@ -2,6 +2,7 @@ package testcontainers
 
 import (
 	"context"
+	"maps"
 	"testing"
 
 	"example.com/notifier/testcontainers/network"
@@ -10,11 +11,13 @@ import (
 // Instance is one notifier, in this process or in a container. It runs from the
 // moment it is made until the test ends, unless it is stopped.
 type Instance struct {
+	Clients
 	t           testing.TB
 	environment *Environment
 	database    *network.Proxy // between it and Postgres
 	clients     *network.Proxy // between its clients and it
 	running     runner         // nil: it is stopped
+	settings    settings
 }
 
 // runner is a notifier that runs.
@@ -23,19 +26,22 @@ type runner interface {
 	stop(ctx context.Context, inOrder bool) error
 }
 
-// settings are what a runner needs.
-type settings struct {
-	database string // URL
-	secret   []byte
-	image    string
-	log      testing.TB
-}
-
-// Add starts one more instance on the database.
-func (e *Environment) Add(t testing.TB) *Instance {
+// Add starts one more instance on the database, with the settings that the test's
+// others were started with, and more.
+func (e *Environment) Add(t testing.TB, options ...StartOption) *Instance {
 	t.Helper()
+	o := e.options.with(options)
+	if o.own != e.options.own {
+		t.Fatal("add an instance: OwnPostgres is for the test's first")
+	}
 	i := &Instance{t: t, environment: e}
+	i.Clients = Clients{instance: i}
 	i.database = newProxy(t, e.url)
+	c := e.suite.config
+	i.settings = settings{database: i.database.URL(), secret: e.suite.secret, image: c.notifier, fence: c.fence, log: t, given: o.settings}
+	if _, err := i.settings.tuning(); err != nil { // of a container, too, which would tell it only in its log
+		t.Fatalf("start notifier: %v", err)
+	}
 	i.clients = newProxy(t, "http://127.0.0.1:1") // until it runs
 	i.Start()
 	t.Cleanup(func() {
@@ -78,11 +84,10 @@ func (i *Instance) Start() {
 	ctx, cancel := context.WithTimeout(i.t.Context(), operationTimeout)
 	defer cancel()
 	start := startHere
-	s := settings{database: i.database.URL(), secret: i.environment.suite.secret, image: i.environment.suite.config.notifier, log: i.t}
-	if s.image != "" {
+	if i.settings.image != "" {
 		start = startImage
 	}
-	running, address, err := start(ctx, s)
+	running, address, err := start(ctx, i.settings)
 	if err != nil {
 		i.t.Fatalf("start notifier: %v", err)
 	}
@@ -102,6 +107,18 @@ func (i *Instance) Stop() {
 func (i *Instance) Kill() {
 	i.t.Helper()
 	i.halt(false)
+}
+
+// Set changes a setting, see [Setting], from the next Start on.
+func (i *Instance) Set(variable, value string) {
+	i.t.Helper()
+	changed := i.settings
+	changed.given = maps.Clone(changed.given)
+	changed.given[variable] = value
+	if _, err := changed.tuning(); err != nil {
+		i.t.Fatalf("set notifier: %v", err)
+	}
+	i.settings = changed
 }
 
 // Restart is Stop and Start.

@@ -21,6 +21,7 @@ type fill func(ctx context.Context, url string) error
 type config struct {
 	server
 	schema []fill
+	start  startOptions // of each test
 	// notifier is the image of the instances, "": they run in this process.
 	notifier string
 	fence    string
@@ -49,6 +50,7 @@ const (
 func newConfig(options []Option) config {
 	c := config{
 		server:   server{url: os.Getenv(urlVariable), settings: temporary.Settings()},
+		start:    startOptions{settings: map[string]string{}},
 		fence:    defaultFence,
 		patience: defaultPatience,
 	}
@@ -90,9 +92,14 @@ func DatabaseURL(url string) Option { return func(c *config) { c.url = url } }
 // is postgres:15-bookworm if a Docker engine answers, and else no container.
 func Image(name string) Option { return func(c *config) { c.image = name } }
 
-// Settings sets server settings of Postgres, over those it has for tests. A server
-// that is given by its URL keeps its own.
-func Settings(settings map[string]string) Option {
+// Always has each test of the suite begin with these options.
+func Always(options ...StartOption) Option {
+	return func(c *config) { c.start = c.start.with(options) }
+}
+
+// PostgresSettings sets server settings of Postgres, over those it has for tests. A
+// server that is given by its URL keeps its own.
+func PostgresSettings(settings map[string]string) Option {
 	return func(c *config) { maps.Copy(c.settings, settings) }
 }
 

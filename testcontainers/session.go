@@ -61,8 +61,7 @@ func open(ctx context.Context, sub *Subscriber) (*session, Verdict, error) {
 	release := context.AfterFunc(ctx, s.cancel) // until it is open
 	defer release()
 	s.transport = &http.Transport{DialContext: s.dialSocket, DisableKeepAlives: true}
-	token := sub.instance.environment.Token(sub.User, sub.Roles...)
-	s.http = &http.Client{Transport: bearer{s.transport, token}}
+	s.http = &http.Client{Transport: bearer{s.transport, sub.token()}}
 	if err := s.speaks.dial(ctx, s); err != nil {
 		s.close()
 		return nil, Verdict{}, err
@@ -73,12 +72,15 @@ func open(ctx context.Context, sub *Subscriber) (*session, Verdict, error) {
 	}
 	if err != nil {
 		s.close()
+		if ctx.Err() != nil {
+			err = fmt.Errorf("notifier has not confirmed it in time: %w", context.Cause(ctx))
+		}
 		return nil, verdict, err
 	}
 	return s, verdict, nil
 }
 
-// bearer shows the token in each request.
+// bearer shows the token, if there is one, in each request.
 type bearer struct {
 	*http.Transport
 	token string
@@ -86,8 +88,10 @@ type bearer struct {
 
 // RoundTrip sends a request with the token.
 func (b bearer) RoundTrip(r *http.Request) (*http.Response, error) {
-	r = r.Clone(r.Context())
-	r.Header.Set("Authorization", "Bearer "+b.token)
+	if b.token != "" {
+		r = r.Clone(r.Context())
+		r.Header.Set("Authorization", "Bearer "+b.token)
+	}
 	return b.Transport.RoundTrip(r)
 }
 

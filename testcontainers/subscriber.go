@@ -3,10 +3,12 @@ package testcontainers
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 // Protocol is one of those that notifier speaks.
@@ -32,10 +34,28 @@ type Subscription struct {
 	Topics []string
 	// Cursor is where to go on, "": now.
 	Cursor string
+	// WithoutCursors is a client as it was before notifier, which knows of no cursors. It
+	// misses what happens while it is away, but by ernius, see Since. SSE has none such: a
+	// browser's EventSource keeps its cursor by itself.
+	WithoutCursors bool
+	// Since is the time that an ernius client without cursors announces, again each time that it
+	// connects: it gets everything since, also what it had. In whole seconds, rounded
+	// down; zero is when it first connects.
+	Since time.Time
+	// WithoutToken is a client that shows none, for NOTIFIER_ANONYMOUS. Its user is
+	// whoever it says, in ernius, and else of no account, "" being anonymous.
+	WithoutToken bool
 }
 
 func (s Subscription) String() string {
-	return line([]string{s.User, "(" + string(s.Protocol), strings.Join(s.Topics, ", ")}) + ")"
+	text := line([]string{s.User, "(" + string(s.Protocol), strings.Join(s.Topics, ", ")})
+	if s.WithoutCursors {
+		text += ", without cursors"
+	}
+	if s.WithoutToken {
+		text += ", without a token"
+	}
+	return text + ")"
 }
 
 // Verdict is what a client was told of its cursor: resumed, replayed, or gap.
@@ -52,8 +72,8 @@ type End struct {
 	Reason string
 }
 
-// Subscriber is a client that is subscribed, always with cursors. It notes all that it
-// gets, from its own goroutine.
+// Subscriber is a client that is subscribed. It notes all that it gets, from its own
+// goroutine.
 type Subscriber struct {
 	Subscription
 	t        testing.TB
@@ -72,52 +92,18 @@ type Subscriber struct {
 	changed chan struct{}     // closed when anything of this changes
 }
 
-// Ernius subscribes a user to what is addressed to it.
-func (i *Instance) Ernius(t testing.TB, user string) *Subscriber {
-	t.Helper()
-	return i.mustSubscribe(t, Subscription{Protocol: Ernius, User: user})
-}
-
-// Airlay subscribes a user to objects, TYPE/ID, or to notification.
-func (i *Instance) Airlay(t testing.TB, user string, objects ...string) *Subscriber {
-	t.Helper()
-	return i.mustSubscribe(t, Subscription{Protocol: Airlay, User: user, Topics: objects})
-}
-
-// DRP subscribes a user to filters, TYPE.ACTION.KEY, of Digital Rebar.
-func (i *Instance) DRP(t testing.TB, user string, filters ...string) *Subscriber {
-	t.Helper()
-	return i.mustSubscribe(t, Subscription{Protocol: DRP, User: user, Topics: filters})
-}
-
-// Sysadm subscribes a user to types.
-func (i *Instance) Sysadm(t testing.TB, user string, types ...string) *Subscriber {
-	t.Helper()
-	return i.mustSubscribe(t, Subscription{Protocol: Sysadm, User: user, Topics: types})
-}
-
-// SSE subscribes a user to filters, TYPE.ACTION.KEY, by Server-Sent Events; without
-// any, to what is addressed to it.
-func (i *Instance) SSE(t testing.TB, user string, filters ...string) *Subscriber {
-	t.Helper()
-	return i.mustSubscribe(t, Subscription{Protocol: SSE, User: user, Topics: filters})
-}
-
-func (i *Instance) mustSubscribe(t testing.TB, s Subscription) *Subscriber {
-	t.Helper()
-	one, err := i.Subscribe(t, s)
-	if err != nil {
-		t.Fatalf("subscribe %v: %v", s, err)
-	}
-	return one
-}
-
 // Subscribe makes any client. It returns once the server has confirmed the
 // subscription, or the refusal as an error.
 func (i *Instance) Subscribe(t testing.TB, s Subscription) (*Subscriber, error) {
 	speaks, ok := dialects[s.Protocol]
 	if !ok {
 		return nil, fmt.Errorf("there is no protocol %q", s.Protocol)
+	}
+	if s.WithoutCursors && s.Protocol == SSE {
+		return nil, errors.New("SSE has no clients without cursors: a browser keeps its own")
+	}
+	if s.WithoutToken && s.User == "" {
+		s.User = "anonymous"
 	}
 	one := &Subscriber{
 		Subscription: s, t: t, instance: i, speaks: speaks,
@@ -142,7 +128,8 @@ func (e *Environment) register(s *Subscriber) (name string) {
 }
 
 // Resume reconnects where the client was, at the same instance, and returns what it
-// is told. A connection that is open is broken first.
+// is told. A connection that is open is broken first. A client without cursors is told
+// nothing, and goes on from now, or by ernius from the time that it announces.
 func (s *Subscriber) Resume() Verdict {
 	s.t.Helper()
 	return s.ResumeAt(s.instance)
@@ -281,6 +268,22 @@ func (s *Subscriber) move(cursor string, topics ...string) {
 	for _, topic := range topics {
 		s.cursors[topic] = cursor
 	}
+}
+
+// cursorMember is the cursor of a topic as a member of a JSON object, behind others.
+func (s *Subscriber) cursorMember(topic string) string {
+	if s.WithoutCursors {
+		return ""
+	}
+	return `,"cursor":` + text(s.cursor(topic))
+}
+
+// token is what the client shows, "": nothing.
+func (s *Subscriber) token() string {
+	if s.WithoutToken {
+		return ""
+	}
+	return s.instance.environment.Token(s.User, s.Roles...)
 }
 
 func (s *Subscriber) cursor(topic string) string {

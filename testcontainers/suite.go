@@ -38,10 +38,22 @@ func New(options ...Option) *Suite {
 	return s
 }
 
-// StartOption changes what one test gets.
+// StartOption changes what one test gets, or by [Always] each of a suite.
 type StartOption func(*startOptions)
 
-type startOptions struct{ own bool }
+type startOptions struct {
+	own      bool
+	settings map[string]string // of notifier, by their variables
+}
+
+// with is these options and more.
+func (o startOptions) with(more []StartOption) startOptions {
+	o.settings = maps.Clone(o.settings)
+	for _, option := range more {
+		option(&o)
+	}
+	return o
+}
 
 // OwnPostgres gives the test a server of its own, which it may crash: a container or
 // an embedded cluster, also where a server is given by its URL. It takes seconds.
@@ -51,10 +63,7 @@ func OwnPostgres() StartOption { return func(o *startOptions) { o.own = true } }
 // with the test.
 func (s *Suite) Start(t testing.TB, options ...StartOption) *Environment {
 	t.Helper()
-	var o startOptions
-	for _, option := range options {
-		option(&o)
-	}
+	o := s.config.start.with(options)
 	ctx, cancel := context.WithTimeout(t.Context(), startTimeout+operationTimeout)
 	defer cancel()
 	h, template, err := s.source(ctx, o.own)
@@ -62,7 +71,7 @@ func (s *Suite) Start(t testing.TB, options ...StartOption) *Environment {
 		t.Cleanup(func() { atEnd(t, "stop Postgres", func(context.Context) error { return h.stop() }) })
 	}
 	if err != nil {
-		t.Fatalf("start Postgres: %v", err)
+		t.Fatal(err)
 	}
 	name, url, err := h.databases.Clone(ctx, template, t.Name())
 	if err == nil && o.own {
@@ -79,7 +88,7 @@ func (s *Suite) Start(t testing.TB, options ...StartOption) *Environment {
 			return h.databases.Drop(ctx, name)
 		})
 	})
-	e := &Environment{t: t, suite: s, postgres: h, url: url}
+	e := &Environment{t: t, suite: s, options: o, postgres: h, url: url}
 	if e.pool, err = pgxpool.New(context.WithoutCancel(ctx), url); err != nil { // it outlives the test's context
 		t.Fatalf("open a pool: %v", err)
 	}
@@ -97,14 +106,14 @@ func (s *Suite) source(ctx context.Context, own bool) (*host, string, error) {
 		which.settings["synchronous_commit"] = "on" // a crash must lose nothing that was committed
 		h, err := newHost(ctx, which)
 		if err != nil {
-			return nil, "", err
+			return nil, "", fmt.Errorf("start Postgres: %w", err)
 		}
 		template, err := h.databases.Template(ctx, s.fill)
 		return h, template, err
 	}
 	h, err := process.host(ctx, s.config.server)
 	if err != nil {
-		return nil, "", err
+		return nil, "", fmt.Errorf("start Postgres: %w", err)
 	}
 	s.once.Do(func() { s.template, s.err = h.databases.Template(ctx, s.fill) })
 	return h, s.template, s.err

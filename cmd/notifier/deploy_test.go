@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"example.com/notifier/cmd/notifier/tuning"
 	"go.yaml.in/yaml/v3"
 )
 
@@ -167,7 +168,7 @@ func TestDeploy_RulesAreWhole(t *testing.T) {
 			}
 			seen[rule.Alert] = true
 			if rule.For != "" {
-				if _, err := parseDuration(rule.For); err != nil {
+				if _, err := tuning.Duration(rule.For); err != nil {
 					t.Errorf("%s: for: %v", rule.Alert, err)
 				}
 			}

@@ -53,7 +53,7 @@ func (a *app) devCommand() *cobra.Command {
 	}
 	var c devConfig
 	s := newSettings(command)
-	s.section("Postgres")
+	s.Section("Postgres")
 	define(s, "data", "folder", defaultData(a.getenv, os.Geteuid()), "where Postgres keeps its data", &c.data, func(text string) (string, error) {
 		if text == "" {
 			return "", errEmpty
@@ -63,7 +63,7 @@ func (a *app) devCommand() *cobra.Command {
 	define(s, "postgres-bin", "folder", "", "Postgres' initdb and postgres; found, or downloaded, if not given", &c.binaries, parseText)
 	define(s, "postgres-port", "port", strconv.Itoa(devPort), "Postgres' port on 127.0.0.1; if it is taken, any free one", &c.port, parsePort)
 	define(s, "postgres-repository", "url", "", "Maven repository to download Postgres from, if it is not Maven Central", &c.repository, parseText)
-	s.section("Demo")
+	s.Section("Demo")
 	define(s, "activity", "rate", "off", "how often something happens in the demo's tables: 5/s, 2/m, off", &c.activity, parseRate)
 	c.serverConfig.define(s, serverDefaults{address: "127.0.0.1:8080", sysadmTypes: "*"})
 	s.check = c.serverConfig.problems
@@ -100,14 +100,14 @@ func (a *app) dev(ctx context.Context, c devConfig) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, stopPostgres(ctx, postgres)) }()
-	c.db.URL = postgres.URL("")
-	if err := migrations.Up(ctx, c.db.URL, a.logger); err != nil {
+	c.DB.URL = postgres.URL("")
+	if err := migrations.Up(ctx, c.DB.URL, a.logger); err != nil {
 		return err
 	}
-	if err := demo.Install(ctx, c.db.URL); err != nil {
+	if err := demo.Install(ctx, c.DB.URL); err != nil {
 		return err
 	}
-	c.http.Anonymous, c.folder = true, c.data
+	c.HTTP.Anonymous, c.folder = true, c.data
 	secretFile := filepath.Join(postgres.Dir(), "jwt-secret")
 	if c.tokens.secret, err = keptSecret(secretFile); err != nil {
 		return err
@@ -126,7 +126,7 @@ func (a *app) dev(ctx context.Context, c devConfig) (err error) {
 	group.Go(func() error { return keepPostgres(ctx, postgres, a.logger) })          // ends with ctx, or gives up
 	group.Go(func() error { return s.run(ctx, func() { fmt.Fprint(a.out, hint) }) }) // ends with ctx, or fails
 	if c.activity > 0 {
-		activity := demo.Activity{URL: c.db.URL, Every: c.activity, Logger: a.logger}
+		activity := demo.Activity{URL: c.DB.URL, Every: c.activity, Logger: a.logger}
 		group.Go(func() error { return activity.Run(ctx) }) // ends with ctx
 	}
 	return group.Wait()

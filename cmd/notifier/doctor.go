@@ -43,20 +43,20 @@ func (a *app) doctorCommand() *cobra.Command {
 	var c serveConfig
 	var asJSON bool
 	s := newSettings(command)
-	s.section("Report")
+	s.Section("Report")
 	defineSwitch(s, "json", "print JSON", &asJSON)
 	c.databaseConfig.define(s)
 	c.tokens.define(s)
 	c.tls.define(s)
-	c.defineReading(s)
-	s.section("Limits")
-	c.defineSockets(s)
+	c.Reading(s)
+	s.Section("Limits")
+	c.Sockets(s)
 	s.check = c.databaseConfig.problems
 	command.RunE = func(command *cobra.Command, _ []string) error {
 		if err := s.resolve(a.getenv); err != nil {
 			return err
 		}
-		c.databaseConfig.apply(&c.db)
+		c.databaseConfig.apply(&c.DB)
 		return a.doctor(command.Context(), c.serverConfig, asJSON)
 	}
 	return command
@@ -107,8 +107,8 @@ func printFindings(w io.Writer, found []notifier.Finding) {
 // examine looks at what a server of this configuration needs.
 func (c *serverConfig) examine(ctx context.Context) []notifier.Finding {
 	found := doctor.Examine(ctx, doctor.Config{
-		URL: c.db.URL, ListenURL: c.db.ListenURL, PollOnly: c.db.PollOnly, Required: migrations.Required(),
-		Retention: c.db.Retention, Connections: c.db.MaxConns + extraConns,
+		URL: c.DB.URL, ListenURL: c.DB.ListenURL, PollOnly: c.DB.PollOnly, Required: migrations.Required(),
+		Retention: c.DB.Retention, Connections: c.DB.MaxConns + extraConns,
 	})
 	if c.tokens.given() {
 		found = append(found, c.tokens.examine(ctx))
@@ -117,7 +117,7 @@ func (c *serverConfig) examine(ctx context.Context) []notifier.Finding {
 		found = append(found, c.tls.examine(time.Now()))
 	}
 	if limit, known := openFiles(); known {
-		found = append(found, examineFiles(limit, c.http.MaxConnections+c.http.MaxRequests+otherFiles))
+		found = append(found, examineFiles(limit, c.HTTP.MaxConnections+c.HTTP.MaxRequests+otherFiles))
 	}
 	return found
 }

@@ -32,11 +32,11 @@ func (a *app) explainCommand() *cobra.Command {
 	}
 	var c explainConfig
 	s := newSettings(command)
-	s.section("Question")
+	s.Section("Question")
 	define(s, "user", "user", "", "whose events", &c.user, parseNotEmpty)
 	define(s, "event", "id", "", "the event's id, as in notifier.events and in what clients get", &c.event, parseNotEmpty)
 	defineSwitch(s, "json", "print JSON", &c.json)
-	s.section("Server")
+	s.Section("Server")
 	defineURL(s, &c.url)
 	defineToken(s, &c.token)
 	command.RunE = func(command *cobra.Command, _ []string) error {

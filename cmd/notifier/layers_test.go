@@ -31,6 +31,7 @@ func TestLayers(t *testing.T) {
 		"db/demo":              {module + "/httpapi", module + "/migrations", module + "/cmd", websocket, chi, goose, cobra},
 		"db/embedded":          {module + "/httpapi", module + "/migrations", module + "/cmd", websocket, chi, goose, cobra},
 		"migrations":           {module + "/httpapi", module + "/db", module + "/notifier", module + "/cmd", websocket, chi, cobra, embedding, metrics},
+		"cmd/notifier/tuning":  {module + "/migrations", module + "/cmd/notifier/metrics", goose, cobra, embedding, metrics},
 		"cmd/notifier/metrics": {module + "/migrations", goose, cobra, embedding},
 	} {
 		mustDoWithout(t, name, forbidden)
@@ -53,7 +54,7 @@ func TestLayers_ToolsOfTestsStayThere(t *testing.T) {
 		"db/fixture":             {module + "/httpapi", module + "/testcontainers"},
 		"db/embedded/temporary":  {module + "/httpapi", module + "/testcontainers", module + "/migrations"},
 		"testcontainers/network": {module + "/db", module + "/httpapi", module + "/notifier", "github.com"},
-		"testcontainers":         {module + "/cmd", module + "/db/dbtest", "github.com/spf13", "github.com/prometheus"},
+		"testcontainers":         {module + "/cmd/notifier/metrics", module + "/cmd/bench", module + "/db/dbtest", "github.com/spf13", "github.com/prometheus"},
 	} {
 		mustDoWithout(t, name, forbidden)
 	}

@@ -24,7 +24,7 @@ type tlsConfig struct {
 }
 
 func (c *tlsConfig) define(s *settings) {
-	s.section("TLS")
+	s.Section("TLS")
 	define(s, "tls-cert", "file", "", "PEM file with the certificate for tls:// addresses, and those between it and its authority", &c.cert, parseText)
 	define(s, "tls-key", "file", "", "PEM file with its private key", &c.key, parseText)
 	defineSwitch(s, "tls-self-signed", "use a certificate signed by itself, made when there is none: for development", &c.selfSigned)

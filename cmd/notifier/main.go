@@ -109,7 +109,7 @@ type logConfig struct {
 }
 
 func (c *logConfig) define(s *settings) {
-	s.section("Log lines")
+	s.Section("Log lines")
 	define(s, "log-format", "text|json", "text", "form of the log lines", &c.format, oneOf("text", "json"))
 	define(s, "log-level", "debug|info|warn|error", "info", "least level logged", &c.level, parseLevel)
 }

@@ -34,7 +34,7 @@ func (a *app) migrateCommand() *cobra.Command {
 type databaseConfig struct{ url, listenURL string }
 
 func (c *databaseConfig) define(s *settings) {
-	s.section("Database")
+	s.Section("Database")
 	define(s, "database-url", "url", "", "the database, postgres://user:password@host/database", &c.url, parseDatabaseURL)
 	define(s, "listen-database-url", "url", "", "a direct way to it, if the first leads through a pooler", &c.listenURL, parseDatabaseURL)
 }

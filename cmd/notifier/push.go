@@ -9,6 +9,7 @@ import (
 	"os"
 	"time"
 
+	"example.com/notifier/cmd/notifier/tuning"
 	"example.com/notifier/httpapi/client"
 	"github.com/spf13/cobra"
 )
@@ -38,10 +39,10 @@ func (a *app) pushCommand() *cobra.Command {
 	s := newSettings(command)
 	defineURL(s, &c.url)
 	defineToken(s, &c.token)
-	s.section("Events")
+	s.Section("Events")
 	define(s, "to", "user", "", "the user whom the arguments are for", &c.to, parseText)
 	define(s, "file", "file", "", "file of JSON lines; - is standard input", &c.file, parseText)
-	define(s, "retry-for", "duration", "30s", "how long to go on trying with one list", &c.patience, parseDuration)
+	define(s, "retry-for", "duration", "30s", "how long to go on trying with one list", &c.patience, tuning.Duration)
 	command.Args = func(_ *cobra.Command, args []string) error {
 		switch to := s.flags.Changed("to") || a.getenv(environment("to")) != ""; {
 		case len(args) > 0 && !to:
@@ -64,7 +65,7 @@ func (a *app) pushCommand() *cobra.Command {
 
 // defineURL adds the server's address, for the commands that are clients.
 func defineURL(s *settings, target *string) {
-	s.section("Server")
+	s.Section("Server")
 	define(s, "url", "url", "http://127.0.0.1:8080", "the server", target, func(text string) (string, error) {
 		_, err := client.New(text)
 		return text, err

@@ -51,6 +51,24 @@ func TestReadme_SettingsAreThoseThereAre(t *testing.T) {
 	}
 }
 
+// TestReadme_TestOfAnApplicationIsOne: what the README shows of package
+// testcontainers is run with the sample application's tests.
+func TestReadme_TestOfAnApplicationIsOne(t *testing.T) {
+	t.Parallel()
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	run, err := os.ReadFile("../../testcontainers/example/readme_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, code, _ := strings.Cut(string(run), ")\n\n") // behind the imports
+	if !strings.Contains(string(readme), "```go\n"+code+"```\n") {
+		t.Errorf("the README does not show what is run:\n%s", code)
+	}
+}
+
 // eachSetting visits the settings of every command; those of a sub-command
 // count for its parent.
 func eachSetting(root *cobra.Command, visit func(command string, flag *pflag.Flag)) {

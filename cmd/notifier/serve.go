@@ -35,8 +35,8 @@ func (a *app) serveCommand() *cobra.Command {
 	s := newSettings(command)
 	c.databaseConfig.define(s)
 	defineSwitch(s, "migrate", "bring the schema up first", &c.migrate)
-	s.section("Tokens")
-	defineSwitch(s, "anonymous", "let clients without a token do everything", &c.http.Anonymous)
+	s.Section("Tokens")
+	c.Anonymous(s)
 	c.tokens.define(s)
 	c.serverConfig.define(s, serverDefaults{address: ":8080"})
 	s.check = func() []error { return append(c.databaseConfig.problems(), c.serverConfig.problems()...) }
@@ -53,7 +53,7 @@ func (a *app) serveCommand() *cobra.Command {
 
 // serve runs a server on a database that somebody else runs.
 func serve(ctx context.Context, c serveConfig, logger *slog.Logger) error {
-	c.databaseConfig.apply(&c.db)
+	c.databaseConfig.apply(&c.DB)
 	if c.migrate {
 		if err := migrations.Up(ctx, c.direct(), logger); err != nil {
 			return err

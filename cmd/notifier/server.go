@@ -47,8 +47,8 @@ func openServer(ctx context.Context, c serverConfig, logger *slog.Logger) (_ *se
 			s.close()
 		}
 	}()
-	c.db.Logger = logger
-	if s.database, err = db.Open(ctx, c.db); err != nil {
+	c.DB.Logger = logger
+	if s.database, err = db.Open(ctx, c.DB); err != nil {
 		return nil, err
 	}
 	if err = checkSchema(ctx, s.database); err != nil {
@@ -57,14 +57,7 @@ func openServer(ctx context.Context, c serverConfig, logger *slog.Logger) (_ *se
 	if err = c.checkWayIn(ctx, s.database); err != nil {
 		return nil, err
 	}
-	s.hub = notifier.NewHub(notifier.HubConfig{Log: s.database, RecentBytes: c.recentBytes, Access: notifier.AccessConfig{
-		Policy:   s.database,
-		MaxAge:   c.accessMaxAge,
-		Changes:  s.database.AccessChanges,
-		Accounts: s.database.AccountGenerations,
-		Report:   reportPolicy(logger),
-	}})
-	if c.http.SessionKey, err = s.database.SigningKey(ctx); err != nil {
+	if s.hub, err = c.Wire(ctx, s.database, logger); err != nil {
 		return nil, err
 	}
 	s.feeds = metrics.Time(s.hub)
@@ -73,18 +66,16 @@ func openServer(ctx context.Context, c serverConfig, logger *slog.Logger) (_ *se
 			return nil, err
 		}
 	}
-	c.http.Operation = s.operation(c)
-	c.http.MaxPayload = c.db.MaxPayload
-	c.http.Hub, c.http.Store, c.http.Ready, c.http.Logger = s.hub, s.database, s.database.Ready, logger
+	c.HTTP.Operation = s.operation(c)
 	if c.tokens.given() {
 		config := c.tokens.config()
 		config.Logger = logger
 		if s.tokens, err = auth.New(ctx, config); err != nil {
 			return nil, err
 		}
-		c.http.Tokens = s.tokens
+		c.HTTP.Tokens = s.tokens
 	}
-	if s.http, err = httpapi.New(c.http); err != nil {
+	if s.http, err = httpapi.New(c.HTTP); err != nil {
 		return nil, err
 	}
 	s.serveAdmin()
@@ -93,7 +84,7 @@ func openServer(ctx context.Context, c serverConfig, logger *slog.Logger) (_ *se
 	}
 	for _, address := range c.addresses {
 		var l listener
-		if l, err = listen(ctx, address, s.certificate, c.http.Proxies); err != nil {
+		if l, err = listen(ctx, address, s.certificate, c.HTTP.Proxies); err != nil {
 			return nil, err
 		}
 		s.listeners = append(s.listeners, l)
@@ -212,20 +203,4 @@ func (s *server) whenReady(ctx context.Context, ready func()) {
 	}
 	s.logger.Info("ready")
 	ready()
-}
-
-// reportPolicy logs when the policy stops answering, while nothing can be
-// delivered, and when it answers again.
-func reportPolicy(logger *slog.Logger) func(error) {
-	var failing bool // only the feed's goroutine reports
-	return func(err error) {
-		if (err != nil) == failing {
-			return
-		}
-		if failing = err != nil; failing {
-			logger.Error("the access policy fails; nothing is delivered until it answers", "error", err)
-		} else {
-			logger.Info("the access policy answers again")
-		}
-	}
 }

@@ -5,11 +5,10 @@ import (
 	"fmt"
 	"strings"
 
+	"example.com/notifier/cmd/notifier/tuning"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
-
-const envPrefix = "NOTIFIER_"
 
 // settings are the flags of one command. Each is also an environment variable;
 // the flag wins. Texts are parsed only by resolve, so that every problem can be
@@ -38,36 +37,38 @@ func newSettings(command *cobra.Command) *settings {
 	return &settings{command: command, flags: flags}
 }
 
-// section puts what is defined from here on under a heading of its own in
+// Section puts what is defined from here on under a heading of its own in
 // --help: a list of fifty flags teaches nobody.
-func (s *settings) section(heading string) { s.heading = heading }
+func (s *settings) Section(heading string) { s.heading = heading }
 
-// define adds a setting whose parsed value goes to target.
-func define[T any](s *settings, name, kind, initial, usage string, target *T, parse func(string) (T, error)) {
-	set := &setting{name: name, kind: kind, heading: s.heading, text: initial, parse: func(text string) error {
-		value, err := parse(text)
-		if err == nil {
-			*target = value
-		}
-		return err
-	}}
+// Add adds a setting. A switch may be given without a value.
+func (s *settings) Add(name, kind, initial, usage string, parse func(text string) error) {
+	set := &setting{name: name, kind: kind, heading: s.heading, text: initial, parse: parse}
 	s.all = append(s.all, set)
 	s.flags.Var(set, name, usage+" ["+environment(name)+"]")
+	if kind == "bool" {
+		s.flags.Lookup(name).NoOptDefVal = "true"
+	}
 	if err := s.command.RegisterFlagCompletionFunc(name, completer(kind)); err != nil {
 		panic(err) // the flag was defined in the line above, and only there
 	}
 }
 
-// defineSwitch adds a setting that is off unless given.
-func defineSwitch(s *settings, name, usage string, target *bool) {
-	define(s, name, "bool", "false", usage, target, parseBool)
-	s.flags.Lookup(name).NoOptDefVal = "true"
+// define adds a setting whose parsed value goes to target.
+func define[T any](s *settings, name, kind, initial, usage string, target *T, parse func(string) (T, error)) {
+	tuning.Define(s, name, kind, initial, usage, target, parse)
 }
 
-// environment returns the variable that stands for a flag.
-func environment(flag string) string {
-	return envPrefix + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+// defineSwitch adds a setting that is off unless given.
+func defineSwitch(s *settings, name, usage string, target *bool) {
+	tuning.DefineSwitch(s, name, usage, target)
 }
+
+// envPrefix begins the name of every variable.
+const envPrefix = tuning.Prefix
+
+// environment returns the variable that stands for a flag.
+func environment(flag string) string { return tuning.Variable(flag) }
 
 // resolve takes from the environment what the command line leaves open, an
 // empty variable being none, and parses everything. Its error names every
@@ -112,9 +113,7 @@ func (e configError) Error() string {
 func (e configError) Unwrap() []error { return e }
 
 // named says which setting a problem is about that several decide together.
-func named(name string, format string, args ...any) error {
-	return fmt.Errorf("--%s (%s): %w", name, environment(name), fmt.Errorf(format, args...))
-}
+func named(name, format string, args ...any) error { return tuning.Named(name, format, args...) }
 
 // String returns the setting's text, for --help the default.
 func (s *setting) String() string { return s.text }

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"example.com/notifier/cmd/notifier/tuning"
 	"github.com/google/go-cmp/cmp"
 	"github.com/spf13/cobra"
 )
@@ -23,8 +24,8 @@ func resolve(t *testing.T, args []string, env map[string]string) (resolved, erro
 	var r resolved
 	command := &cobra.Command{Use: "test"}
 	s := newSettings(command)
-	define(s, "drain-time", "duration", "10s", "", &r.Drain, parseDuration)
-	define(s, "list", "list", "a,b", "", &r.List, parseList)
+	define(s, "drain-time", "duration", "10s", "", &r.Drain, tuning.Duration)
+	define(s, "list", "list", "a,b", "", &r.List, tuning.List)
 	defineSwitch(s, "on", "", &r.On)
 	define(s, "database-url", "url", "", "", &r.URL, parseDatabaseURL)
 	if err := command.ParseFlags(args); err != nil {
@@ -77,37 +78,7 @@ func TestSettings_AllProblemsAtOnceByName(t *testing.T) {
 	}
 }
 
-func TestParseDuration(t *testing.T) {
-	t.Parallel()
-	for text, want := range map[string]time.Duration{
-		"7d": 7 * 24 * time.Hour, "1d12h": 36 * time.Hour, "0.5d": 12 * time.Hour, "90s": 90 * time.Second, "100000d": 100_000 * 24 * time.Hour,
-	} {
-		if got, err := parseDuration(text); err != nil || got != want {
-			t.Errorf("%q: %v, %v, want %v", text, got, err, want)
-		}
-	}
-	for _, text := range []string{"", "0", "0s", "-1s", "1", "d", "1d-2h", "-1d", "NaNd", "Infd", "200000d", "106751d", "1d1d", "100000d2540400h"} {
-		if got, err := parseDuration(text); err == nil {
-			t.Errorf("accepted %q as %v", text, got)
-		}
-	}
-}
-
-func TestParseSize(t *testing.T) {
-	t.Parallel()
-	for text, want := range map[string]int{"1": 1, "64KiB": 64 << 10, "16 MiB": 16 << 20, "2GiB": 2 << 30} {
-		if got, err := parseSize[int](text); err != nil || got != want {
-			t.Errorf("%q: %v, %v, want %v", text, got, err, want)
-		}
-	}
-	for _, text := range []string{"", "0", "-1", "1MB", "KiB", "9223372036854775807", "9223372036854775807GiB", "1.5MiB"} {
-		if got, err := parseSize[int](text); err == nil {
-			t.Errorf("accepted %q as %v", text, got)
-		}
-	}
-}
-
-func TestParseAddressesAndOrigins(t *testing.T) {
+func TestParseAddresses(t *testing.T) {
 	t.Parallel()
 	if got, err := parseAddresses(" 127.0.0.1:8080, tls://:0,tls://[::1]:80 "); err != nil || len(got) != 3 {
 		t.Errorf("addresses: %q, %v", got, err)
@@ -116,60 +87,5 @@ func TestParseAddressesAndOrigins(t *testing.T) {
 		if got, err := parseAddresses(text); err == nil {
 			t.Errorf("accepted addresses %q as %q", text, got)
 		}
-	}
-	if got, err := parseOrigins("https://a.example, null,*,http://b:81"); err != nil || len(got) != 4 {
-		t.Errorf("origins: %q, %v", got, err)
-	}
-	for _, text := range []string{"a.example", "https://a/", "https://u@a", "file"} {
-		if got, err := parseOrigins(text); err == nil {
-			t.Errorf("accepted origins %q as %q", text, got)
-		}
-	}
-}
-
-func TestParseHosts(t *testing.T) {
-	t.Parallel()
-	if got, err := parseHosts("a.example, b:8080,[::1]"); err != nil || len(got) != 3 {
-		t.Errorf("hosts: %q, %v", got, err)
-	}
-	for _, text := range []string{"http://a", "*", "u@h"} {
-		if got, err := parseHosts(text); err == nil {
-			t.Errorf("accepted hosts %q as %q", text, got)
-		}
-	}
-}
-
-func FuzzParseDuration(f *testing.F) {
-	f.Add("1d12h")
-	f.Add("0.1d")
-	f.Fuzz(func(t *testing.T, text string) {
-		if d, err := parseDuration(text); err == nil && d <= 0 {
-			t.Errorf("%q became %v", text, d)
-		}
-	})
-}
-
-func FuzzParseSize(f *testing.F) {
-	f.Add("64KiB")
-	f.Add("8388607GiB")
-	f.Add(" 1 MiB")
-	f.Fuzz(func(t *testing.T, text string) {
-		if n, err := parseSize[int64](text); err == nil && n <= 0 {
-			t.Errorf("%q became %v", text, n)
-		}
-	})
-}
-
-// No types are not the usual ones.
-func TestSettings_SysadmLatest(t *testing.T) {
-	t.Parallel()
-	for text, want := range map[string][]string{"none": {}, "": {}, "a, b": {"a", "b"}, "none,a": {"none", "a"}} {
-		got, err := parseLatest(text)
-		if diff := cmp.Diff(want, got); err != nil || diff != "" {
-			t.Errorf("%q: %v (-want +got):\n%s", text, err, diff)
-		}
-	}
-	if _, err := parseLatest("a,*"); err == nil {
-		t.Error("* is taken for a type")
 	}
 }

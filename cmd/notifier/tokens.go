@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"example.com/notifier/cmd/notifier/tuning"
 	"example.com/notifier/httpapi/auth"
 	"github.com/spf13/cobra"
 )
@@ -16,7 +17,7 @@ type tokenConfig struct {
 
 // define adds what verifying needs.
 func (c *tokenConfig) define(s *settings) {
-	s.section("Tokens")
+	s.Section("Tokens")
 	c.defineKeys(s)
 	define(s, "jwt-public-key", "file", "", "PEM file with the public keys that tokens are verified with", &c.auth.PublicKeyFile, parseText)
 	define(s, "jwks-url", "url", "", "where the JSON Web Key Set is that tokens are verified with", &c.auth.JWKSURL, parseText)
@@ -27,7 +28,7 @@ func (c *tokenConfig) define(s *settings) {
 // defineKeys adds what signing and verifying have in common.
 func (c *tokenConfig) defineKeys(s *settings) {
 	define(s, "jwt-secret", "text", "", "secret that tokens are signed with, 32 bytes at least", &c.secret, parseText)
-	define(s, "jwt-algorithms", "list", "", "algorithms accepted; default: the usual one of each key", &c.auth.Algorithms, parseList)
+	define(s, "jwt-algorithms", "list", "", "algorithms accepted; default: the usual one of each key", &c.auth.Algorithms, tuning.List)
 	define(s, "jwt-issuer", "text", "", "what a token's iss must be; default: anything", &c.auth.Issuer, parseText)
 	define(s, "jwt-audience", "text", "", "what a token's aud must hold; default: anything", &c.auth.Audience, parseText)
 	define(s, "jwt-user-claim", "path", "sub", "the claim with the user's id, dots leading into objects", &c.auth.UserClaim, parseText)
@@ -50,7 +51,7 @@ func parseLeeway(text string) (time.Duration, error) {
 	if text == "0" || text == "0s" {
 		return 0, nil
 	}
-	return parseDuration(text)
+	return tuning.Duration(text)
 }
 
 // tokenCommand issues a token for trying things out, and for services that have
@@ -69,11 +70,11 @@ func (a *app) tokenCommand() *cobra.Command {
 	var grant auth.Grant
 	var roles []auth.Role
 	s := newSettings(command)
-	s.section("The token")
+	s.Section("The token")
 	define(s, "user", "text", "", "whose token it is", &grant.User, parseNotEmpty)
 	define(s, "role", "publisher,admin", "", "what it allows besides subscribing", &roles, parseRoles)
-	define(s, "ttl", "duration", "1h", "how long it is valid", &grant.TTL, parseDuration)
-	s.section("As the server is configured")
+	define(s, "ttl", "duration", "1h", "how long it is valid", &grant.TTL, tuning.Duration)
+	s.Section("As the server is configured")
 	c.defineKeys(s)
 	define(s, "jwt-private-key", "file", "", "PEM file with the private key to sign with", &c.auth.PrivateKeyFile, parseText)
 	command.RunE = func(*cobra.Command, []string) error {
@@ -103,7 +104,7 @@ func parseNotEmpty(text string) (string, error) {
 }
 
 func parseRoles(text string) ([]auth.Role, error) {
-	names, _ := parseList(text)
+	names, _ := tuning.List(text)
 	var roles []auth.Role
 	for _, name := range names {
 		role, err := auth.ParseRole(name)

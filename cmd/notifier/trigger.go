@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 
+	"example.com/notifier/cmd/notifier/tuning"
 	"example.com/notifier/db"
 	"github.com/spf13/cobra"
 )
@@ -27,20 +28,20 @@ func (a *app) triggerCommand() *cobra.Command {
 	var w db.Watch
 	s := newSettings(command)
 	c.define(s)
-	s.section("Watch")
+	s.Section("Watch")
 	define(s, "table", "name", "", "the table, with its schema", &w.Table, parseNotEmpty)
 	define(s, "key", "columns", "", "the object's id: columns with commas, or an expression; if not given, the primary key", &w.Key, parseText)
 	define(s, "dataset", "expression", "", "column or expression: the dataset whose readers are told", &w.Dataset, parseText)
 	define(s, "recipient", "expression", "", "column or expression: the one user who is told", &w.Recipient, parseText)
 	defineSwitch(s, "public", "events without dataset and recipient are for every user", &w.Public)
-	define(s, "columns", "list", "", "columns of the payload", &w.Columns, parseList)
-	define(s, "without", "list", "", "columns that the payload shall not have", &w.Without, parseList)
+	define(s, "columns", "list", "", "columns of the payload", &w.Columns, tuning.List)
+	define(s, "without", "list", "", "columns that the payload shall not have", &w.Without, tuning.List)
 	define(s, "payload", "expression", "", "the payload; old.NAME is a column before an update", &w.Payload, parseText)
 	defineSwitch(s, "original", "updates also tell what was before", &w.Original)
 	define(s, "condition", "expression", "", "which rows are watched", &w.Condition, parseText)
-	define(s, "changes", "list", "", "columns of which an update must change one", &w.Changes, parseList)
+	define(s, "changes", "list", "", "columns of which an update must change one", &w.Changes, tuning.List)
 	define(s, "principal", "expression", "", "who caused it", &w.Principal, parseText)
-	define(s, "actions", "create,update,destroy,truncate", "create,update,destroy", "what is told", &w.Actions, parseList)
+	define(s, "actions", "create,update,destroy,truncate", "create,update,destroy", "what is told", &w.Actions, tuning.List)
 	s.check = c.problems
 	command.RunE = func(command *cobra.Command, args []string) error {
 		if err := s.resolve(a.getenv); err != nil {

@@ -67,7 +67,7 @@ func (a *app) userAdd() *cobra.Command {
 		return d.CreateUser(ctx, name, hash, roleNames(roles), operator())
 	})
 	s := newSettings(command)
-	s.section("The user")
+	s.Section("The user")
 	define(s, "role", "publisher,admin", "", "what the user may besides subscribing", &roles, parseRoles)
 	defineSwitch(s, "no-password", "the user can't log in, and shows tokens", &noPassword)
 	rest := command.RunE

@@ -38,7 +38,7 @@ func (a *app) watchCommand() *cobra.Command {
 	s := newSettings(command)
 	defineURL(s, &c.url)
 	defineToken(s, &c.token)
-	s.section("Events")
+	s.Section("Events")
 	define(s, "user", "user", "", "whose events", &c.user, func(text string) (string, error) {
 		if text == "" {
 			return "", errors.New("is needed")

@@ -9,10 +9,6 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-var suite = testcontainers.New(testcontainers.Schema(tracker.Migrate))
-
-func TestMain(m *testing.M) { testcontainers.Main(m) }
-
 // setup gives a test a tracker with ann and bob in the project apollo, and eve in gemini.
 func setup(t *testing.T, options ...testcontainers.StartOption) (*testcontainers.Environment, *tracker.Tracker) {
 	t.Helper()
@@ -38,18 +34,6 @@ func add(t *testing.T, issues *tracker.Tracker, project, title string) (id int64
 	id, err := issues.Add(t.Context(), project, title)
 	check(t, err)
 	return id, strconv.FormatInt(id, 10)
-}
-
-func TestAdd_MembersHearOfIt(t *testing.T) {
-	t.Parallel()
-	n, issues := setup(t)
-	ann, eve := n.DRP(t, "ann", "issue.*.*"), n.SSE(t, "eve", "*.*.*")
-	_, key := add(t, issues, "apollo", "leaks")
-	ann.Expect(testcontainers.Want{
-		Type: "issue", Action: "insert", Key: key,
-		Payload: testcontainers.Containing(`{"title": "leaks", "done": false}`),
-	})
-	eve.ExpectNothing()
 }
 
 func TestAssign_TellsTheAssigneeAlone(t *testing.T) {
