@@ -14,6 +14,7 @@ GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.8.0
 # The race detector needs a C compiler; without one the tests still run.
 RACE := $(shell command -v "$$(go env CC)" >/dev/null && echo -race)
 PACKAGES ?= ./...
+IMAGE ?= notifier
 FUZZTIME ?= 10s
 TORTURE ?= 10m
 # Major versions of Postgres, each with the folder of its binaries or without: 14=/usr/lib/postgresql/14/bin 18
@@ -23,7 +24,7 @@ VERSIONS ?=
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 15
 	@echo
-	@echo 'Variables: PACKAGES=$(PACKAGES) (test), VERSIONS=$(VERSIONS) (test-versions), TORTURE=$(TORTURE), FUZZTIME=$(FUZZTIME), VERSION=$(VERSION)'
+	@echo 'Variables: PACKAGES=$(PACKAGES) (test), VERSIONS=$(VERSIONS) (test-versions), TORTURE=$(TORTURE), FUZZTIME=$(FUZZTIME), IMAGE=$(IMAGE), VERSION=$(VERSION)'
 
 .PHONY: run
 run: build ## build, and start a server with an embedded Postgres on 127.0.0.1:8080
@@ -32,6 +33,17 @@ run: build ## build, and start a server with an embedded Postgres on 127.0.0.1:8
 .PHONY: build
 build: ## compile bin/notifier, one static binary
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/notifier ./cmd/notifier
+
+# What a builder behind other registries needs is taken from the environment, if it is there.
+.PHONY: image
+image: ## build the container image IMAGE, with Docker
+	docker build -f cmd/notifier/deploy/Dockerfile --build-arg VERSION=$(VERSION) \
+		$(foreach name,GO_IMAGE GOPROXY GOSUMDB,$(if $($(name)),--build-arg $(name))) -t $(IMAGE) .
+
+.PHONY: test-image
+test-image: ## try the image IMAGE: by itself, in compose.yaml, and for tests of applications (needs docker-compose)
+	NOTIFIER_TEST_IMAGE=$(IMAGE) go test $(RACE) -count=1 -timeout 10m -v ./cmd/notifier/deploy
+	NOTIFIER_TEST_IMAGE=$(IMAGE) go test $(RACE) -count=1 -timeout 10m -run TestImage -v ./testcontainers
 
 .PHONY: test
 test: ## run every test, with the race detector where there is a C compiler

@@ -29,7 +29,7 @@ func (a *app) commands() (root *cobra.Command, started *bool) {
 	root.SetOut(a.out)
 	root.SetErr(a.err)
 	root.AddCommand(a.serveCommand(), a.devCommand(), a.migrateCommand(), a.userCommand(), a.tokenCommand(), a.pushCommand(), a.watchCommand(),
-		a.triggerCommand(), a.doctorCommand(), a.explainCommand(), a.versionCommand(), a.completionCommand(), a.manCommand())
+		a.triggerCommand(), a.doctorCommand(), a.explainCommand(), a.healthCommand(), a.versionCommand(), a.completionCommand(), a.manCommand())
 	root.AddCommand(topics()...)
 	a.setHelp(root)
 	return root, started
