@@ -290,13 +290,15 @@ func (p *httpWriter) count() int {
 	return p.tries
 }
 
-// pushOnce returns the status, 0 if there is no answer.
+// pushOnce shows a token if there is one, and returns the status, 0 if there is no answer.
 func pushOnce(ctx context.Context, url, token, key, list string) int {
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, url+"/push_events", strings.NewReader(list))
 	if err != nil {
 		return 0
 	}
-	request.Header.Set("Authorization", "Bearer "+token)
+	if token != "" {
+		request.Header.Set("Authorization", "Bearer "+token)
+	}
 	request.Header.Set("Content-Type", "application/json")
 	request.Header.Set("Idempotency-Key", key)
 	answer, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(request)
