@@ -152,7 +152,7 @@ func (f *fleet) run() {
 	for _, c := range f.clients {
 		f.running.Go(func() { c.Run(running) }) // ends with running
 	}
-	seamtest.StartWriters(writing, f.database, 8, &f.writing)
+	seamtest.StartWriters(writing, f.database, 4, &f.writing)
 	for n := range 2 {
 		p := &httpWriter{name: fmt.Sprint("p", n), url: f.balancer.moving, token: fleetToken(f.t, "service", "publisher")}
 		f.pushers = append(f.pushers, p)
