@@ -40,7 +40,7 @@ type fleet struct {
 type member struct {
 	*process
 	fleet   *fleet
-	binary  []string // with the test binary's own name, it is notifier, too
+	binary  string // the test binary is notifier, too
 	address string
 }
 
@@ -55,17 +55,17 @@ func newFleet(t *testing.T, count int, binary string) *fleet {
 	}
 	var addresses []string
 	for range count {
-		m := &member{fleet: f, binary: []string{binary}, address: ownAddress(t)}
+		m := &member{fleet: f, binary: binary, address: ownAddress(t)}
 		f.members = append(f.members, m)
 		addresses = append(addresses, m.address)
 	}
-	f.balancer = newBalancer(t, addresses)
 	for _, m := range f.members {
 		m.launch()
 	}
 	for _, m := range f.members {
 		m.says(m.err, "msg=ready")
 	}
+	f.balancer = newBalancer(t, addresses) // last, so that it takes all of them for good
 	f.addClients()
 	return f
 }
@@ -85,7 +85,7 @@ func ownAddress(t *testing.T) string {
 // launch starts the process; it need not be ready yet.
 func (m *member) launch() {
 	m.fleet.t.Helper()
-	command := exec.Command(m.binary[0], append(m.binary[1:], "serve")...)
+	command := exec.Command(m.binary, "serve")
 	command.Env = cleanEnvironment("NOTIFIER_DATABASE_URL="+m.fleet.database, "NOTIFIER_ADDR="+m.address,
 		"NOTIFIER_ADMIN_ADDR=127.0.0.1:0", "NOTIFIER_JWT_SECRET="+fleetSecret, "NOTIFIER_TRUSTED_PROXIES=127.0.0.0/8",
 		"NOTIFIER_SYSADM_TYPES=*", "NOTIFIER_PING_INTERVAL=2s", "NOTIFIER_DRAIN=1s", "NOTIFIER_CLOSE_TIMEOUT=2s")
@@ -144,15 +144,15 @@ func (f *fleet) addClients() {
 	f.clients = append(cast(f.balancer.staying), f.moving...)
 }
 
-// run has clients follow and writers commit.
-func (f *fleet) run() {
+// run has clients follow and as many writers commit as it is told.
+func (f *fleet) run(writers int) {
 	running, endRun := context.WithCancel(f.t.Context())
 	writing, endWriting := context.WithCancel(f.t.Context())
 	f.endRun, f.endWriting = endRun, endWriting
 	for _, c := range f.clients {
 		f.running.Go(func() { c.Run(running) }) // ends with running
 	}
-	seamtest.StartWriters(writing, f.database, 4, &f.writing)
+	seamtest.StartWriters(writing, f.database, writers, &f.writing)
 	for n := range 2 {
 		p := &httpWriter{name: fmt.Sprint("p", n), url: f.balancer.moving, token: fleetToken(f.t, "service", "publisher")}
 		f.pushers = append(f.pushers, p)

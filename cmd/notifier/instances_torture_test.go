@@ -18,27 +18,34 @@ import (
 // one, the others deliver on; in the end each client has had each event for it, once,
 // and each object's in their order. What is revoked, and whose user is dropped, while
 // one is stopped, counts there, too, when it goes on.
-// NOTIFIER_TORTURE is how long that goes on; then a stop is of a minute, too.
+// NOTIFIER_TORTURE is how long that goes on, not counting that every third stop is then
+// of a minute.
 func TestTorture_InstancesBehindABalancer(t *testing.T) {
 	var length, stop time.Duration
+	writers := 4
 	if text := os.Getenv("NOTIFIER_TORTURE"); text != "" {
 		var err error
 		if length, err = time.ParseDuration(text); err != nil {
 			t.Fatalf("NOTIFIER_TORTURE: %v", err)
 		}
-		stop = time.Minute
+		stop, writers = time.Minute, 8
 	}
 	for _, count := range []int{2, 3} {
 		t.Run(fmt.Sprint(count), func(t *testing.T) {
 			f := newFleet(t, count, os.Args[0])
-			f.run()
+			f.run(writers)
 			f.hear("at the beginning", f.clients)
 			deadline := time.Now().Add(length)
-			faults := &faults{fleet: f, stop: stop}
+			faults := &faults{fleet: f}
 			for round := 0; round == 0 || time.Now().Before(deadline); round++ {
 				faults.kill(f.members[round%count])
 				faults.restart(f.members[(round+1)%count])
-				faults.halt(f.members[(round+2)%count])
+				if round%3 == 0 {
+					deadline = deadline.Add(stop)
+					faults.halt(f.members[(round+2)%count], stop)
+				} else {
+					faults.halt(f.members[(round+2)%count], 0)
+				}
 			}
 			t.Logf("%s; %s", f.finish(), faults)
 		})
@@ -48,7 +55,6 @@ func TestTorture_InstancesBehindABalancer(t *testing.T) {
 // faults is what has been done to a fleet.
 type faults struct {
 	fleet                  *fleet
-	stop                   time.Duration
 	kills, restarts, stops int
 	first                  []time.Duration // from a kill to the first event of each client that was cut off by it
 }
@@ -79,7 +85,7 @@ func (d *faults) restart(m *member) {
 
 // halt stops a process as it stands: its sockets stay open, and whatever it holds in
 // the database.
-func (d *faults) halt(m *member) {
+func (d *faults) halt(m *member, atLeast time.Duration) {
 	f := d.fleet
 	v := newVisitors(f, fmt.Sprintf("u%d", d.stops))
 	began := time.Now()
@@ -88,7 +94,7 @@ func (d *faults) halt(m *member) {
 	v.sendAway(m)
 	f.hear("while one is stopped", f.moving)
 	d.ask(m)
-	pausing(f.t.Context(), d.stop-time.Since(began))
+	pausing(f.t.Context(), atLeast-time.Since(began))
 	f.hear("at the end of the stop", f.moving)
 	m.signal(syscall.SIGCONT)
 	f.hear("after a stop", f.clients)

@@ -88,7 +88,7 @@ func migrateWith(t *testing.T, binary, database string) {
 func (m *member) replaceBy(binary string) {
 	m.fleet.t.Helper()
 	m.down()
-	m.binary = []string{binary}
+	m.binary = binary
 	m.up()
 }
 
@@ -101,7 +101,7 @@ func TestServe_RollingUpgrade(t *testing.T) {
 	next := release(t, "v2-next", map[string]string{"90001_expand.sql": expand})
 	last := release(t, "v3-last", map[string]string{"90001_expand.sql": expand, "90002_contract.sql": contract})
 	f := newFleet(t, 2, old)
-	f.run()
+	f.run(4)
 	f.hear("before", f.clients)
 
 	migrateWith(t, next, f.database)
@@ -132,7 +132,7 @@ func TestServe_RollingUpgrade(t *testing.T) {
 	if code := f.members[0].wait(); code != exitFailed || !strings.Contains(f.members[0].err.String(), refusal) {
 		t.Errorf("a server that is too old starts: code %d, %s", code, f.members[0].err)
 	}
-	f.members[0].binary = []string{next}
+	f.members[0].binary = next
 	f.members[0].up()
 	f.members[1].replaceBy(last)
 	f.hear("at the end", f.clients)
