@@ -57,6 +57,7 @@ type faults struct {
 	fleet                  *fleet
 	kills, restarts, stops int
 	first                  []time.Duration // from a kill to the first event of each client that was cut off by it
+	slowest                string          // the client of the longest
 }
 
 func (d *faults) kill(m *member) {
@@ -67,7 +68,11 @@ func (d *faults) kill(m *member) {
 	for _, c := range d.fleet.clients {
 		for _, gap := range c.Gaps() {
 			if gap.From.After(began) {
-				d.first = append(d.first, gap.To.Sub(began))
+				after := gap.To.Sub(began)
+				if len(d.first) == 0 || after > slices.Max(d.first) {
+					d.slowest = c.String()
+				}
+				d.first = append(d.first, after)
 				break
 			}
 		}
@@ -125,8 +130,8 @@ func (d *faults) String() string {
 	slices.Sort(d.first)
 	text := fmt.Sprintf("%d kills, %d restarts, %d stops", d.kills, d.restarts, d.stops)
 	if n := len(d.first); n > 0 {
-		text += fmt.Sprintf("; %d clients were cut off by a kill and had their next event after %v (median), %v (the last)",
-			n, d.first[n/2].Round(time.Millisecond), d.first[n-1].Round(time.Millisecond))
+		text += fmt.Sprintf("; %d clients were cut off by a kill and had their next event after %v (median), %v (the last, %s)",
+			n, d.first[n/2].Round(time.Millisecond), d.first[n-1].Round(time.Millisecond), d.slowest)
 	}
 	return text
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -214,12 +215,7 @@ func (c *Client) Count() int {
 func (c *Client) Had(payload string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, token := range c.had {
-		if token == payload {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(c.had, payload)
 }
 
 // Connections is how many of its connections have ended.
