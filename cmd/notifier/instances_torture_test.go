@@ -67,7 +67,7 @@ func (d *faults) kill(m *member) {
 	d.fleet.hear("after a kill", d.fleet.clients)
 	for _, c := range d.fleet.clients {
 		for _, gap := range c.Gaps() {
-			if gap.From.After(began) {
+			if gap.From.After(began) && gap.From.Before(began.Add(time.Second)) { // later ones have other reasons
 				after := gap.To.Sub(began)
 				if len(d.first) == 0 || after > slices.Max(d.first) {
 					d.slowest = c.String()
