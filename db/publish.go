@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"example.com/notifier/notifier"
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgtype"
 )
@@ -74,7 +73,7 @@ func (d *DB) Publish(ctx context.Context, p notifier.Publication) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
 	defer cancel()
-	tx, err := d.pool.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadWrite})
+	tx, err := d.pool.BeginTx(ctx, ownTransaction)
 	if err != nil {
 		return fmt.Errorf("begin to publish: %w", err)
 	}

@@ -29,7 +29,7 @@ func (d *DB) Trace(ctx context.Context, user string, id int64) (notifier.Trace, 
 	t := notifier.Trace{User: user, ID: id, Changes: []notifier.TracedChange{}}
 	ctx, cancel := context.WithTimeout(ctx, traceTimeout)
 	defer cancel()
-	tx, err := d.pool.Begin(ctx) // not one that only reads, in which a policy that writes would fail
+	tx, err := d.pool.BeginTx(ctx, ownTransaction) // not one that only reads, in which a policy that writes would fail
 	if err != nil {
 		return t, fmt.Errorf("trace an event: %w", err)
 	}

@@ -132,7 +132,7 @@ func (d *DB) writeAs(ctx context.Context, by, sql string, args ...any) (tag pgco
 	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
 	defer cancel()
 	// In READ COMMITTED the control row carries the newest snapshot there is.
-	err = pgx.BeginTxFunc(ctx, d.pool, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadWrite}, func(tx pgx.Tx) error {
+	err = pgx.BeginTxFunc(ctx, d.pool, ownTransaction, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, `-- name: set_principal
 			SELECT set_config('notifier.principal', $1, true)`, by); err != nil {
 			return err

@@ -27,13 +27,28 @@ var (
 	ErrEncoding = errors.New("the database is not encoded in UTF8")
 )
 
+// lockPatience is how long a migration waits for a table: for as long, writers wait behind it, who would not have to wait
+// for the transaction that is in its way.
+const lockPatience = time.Second
+
 // withDatabase runs f with a short-lived pool. Every error leaves without the URL's password: pgx redacts it.
-func withDatabase(ctx context.Context, databaseURL string, f func(db *sql.DB) error) (err error) {
+func withDatabase(ctx context.Context, databaseURL string, f func(db *sql.DB) error) error {
+	return withSessions(ctx, databaseURL, 0, f)
+}
+
+// withSessions is withDatabase with a bound on the time that a statement waits for a lock; 0: none.
+func withSessions(ctx context.Context, databaseURL string, patience time.Duration, f func(db *sql.DB) error) (err error) {
 	config, err := pgx.ParseConfig(databaseURL)
 	if err != nil {
 		return fmt.Errorf("read database URL: %w", err)
 	}
-	db := stdlib.OpenDB(*config, stdlib.OptionAfterConnect(prepare))
+	db := stdlib.OpenDB(*config, stdlib.OptionAfterConnect(func(ctx context.Context, conn *pgx.Conn) error {
+		if err := prepare(ctx, conn); err != nil {
+			return err
+		}
+		_, err := conn.Exec(ctx, fmt.Sprintf("-- name: migrations_patience\nSET lock_timeout = %d", patience.Milliseconds()))
+		return err
+	}))
 	defer func() { err = errors.Join(err, db.Close()) }()
 	if err := db.PingContext(ctx); err != nil {
 		return fmt.Errorf("connect to database: %w", err)

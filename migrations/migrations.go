@@ -1,12 +1,15 @@
 package migrations
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"embed"
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/pressly/goose/v3"
@@ -29,7 +32,9 @@ func Up(ctx context.Context, databaseURL string, logger *slog.Logger) error {
 			if err := createSchema(ctx, conn); err != nil {
 				return err
 			}
-			return up(ctx, db, logger)
+			return withSessions(ctx, databaseURL, lockPatience, func(hasty *sql.DB) error {
+				return up(ctx, db, hasty, logger)
+			})
 		})
 	})
 }
@@ -44,13 +49,67 @@ func DownTo(ctx context.Context, databaseURL string, version int64, logger *slog
 	return down(ctx, databaseURL, logger, func(int64) int64 { return max(version, 0) })
 }
 
-func up(ctx context.Context, db *sql.DB, logger *slog.Logger) error {
+// up applies one after the other. What changes a table waits for those who use it, and whoever comes to use it then
+// waits behind: behind a transaction that stays open, all writers would. So each migration gives up after a moment, which
+// rolls it back, and tries again later. One that says NO TRANSACTION, to make an index CONCURRENTLY, holds nobody up and
+// may wait.
+func up(ctx context.Context, patient, hasty *sql.DB, logger *slog.Logger) error {
+	for {
+		list, err := status(ctx, patient)
+		if err != nil {
+			return err
+		}
+		next := slices.IndexFunc(list, func(m Migration) bool { return !m.Applied() })
+		if next < 0 {
+			return nil
+		}
+		db := hasty
+		if waits, err := mayWait(list[next]); err != nil {
+			return err
+		} else if waits {
+			db = patient
+		}
+		err = upOne(ctx, db, logger)
+		if refused, ok := errors.AsType[*pgconn.PgError](err); ok && refused.Code == lockNotAvailable {
+			logger.InfoContext(ctx, "somebody uses what the migration changes; trying again", "file", list[next].Name)
+			err = pause(ctx, lockPatience)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+const lockNotAvailable = "55P03"
+
+func upOne(ctx context.Context, db *sql.DB, logger *slog.Logger) error {
 	provider, err := newProvider(db)
 	if err != nil {
 		return err
 	}
-	results, err := provider.Up(ctx)
+	result, err := provider.UpByOne(ctx)
+	var results []*goose.MigrationResult
+	if result != nil {
+		results = append(results, result)
+	}
 	return report(ctx, logger, results, err)
+}
+
+// mayWait tells of a migration whether it is one of several transactions.
+func mayWait(m Migration) (bool, error) {
+	text, err := files.ReadFile(m.Name + ".sql")
+	return bytes.Contains(text, []byte("-- +goose NO TRANSACTION")), err
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // down asks under the lock what the newest version is, so that two calls at once take two steps back, not the same.

@@ -45,7 +45,7 @@ func TestLayers_ToolsOfTestsStayThere(t *testing.T) {
 	t.Parallel()
 	forbidden := []string{
 		module + "/testcontainers", module + "/db/dbtest", module + "/db/fixture", module + "/db/embedded/temporary",
-		"github.com/testcontainers", "github.com/moby", "github.com/docker", "github.com/google/go-cmp", "go.uber.org/goleak", "go.opentelemetry.io",
+		module + "/httpapi/seamtest", "github.com/testcontainers", "github.com/moby", "github.com/docker", "github.com/google/go-cmp", "go.uber.org/goleak", "go.opentelemetry.io",
 	}
 	for _, name := range []string{"cmd/notifier", "notifier", "httpapi", "httpapi/client", "db", "db/demo", "db/embedded", "migrations"} {
 		mustDoWithout(t, name, forbidden)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"time"
 
 	"example.com/notifier/db"
 	"example.com/notifier/migrations"
@@ -79,15 +80,53 @@ func checkSchema(ctx context.Context, database *db.DB) error {
 		return fmt.Errorf("the database's schema has version %d, this notifier needs %d: "+
 			"run 'notifier migrate up', or 'notifier serve --migrate'", version, needed)
 	}
+	return checkOldest(ctx, database)
+}
+
+// leftBehindError says that a schema is for newer servers.
+type leftBehindError struct{ oldest, known int64 }
+
+// Error says what to do.
+func (e *leftBehindError) Error() string {
+	return fmt.Sprintf("the database's schema is for newer servers: it needs one that knows version %d, "+
+		"this notifier knows %d: install a newer notifier", e.oldest, e.known)
+}
+
+func checkOldest(ctx context.Context, database *db.DB) error {
 	oldest, err := database.OldestServer(ctx)
 	if err != nil {
 		return err
 	}
 	if known := migrations.Required(); known < oldest {
-		return fmt.Errorf("the database's schema is for newer servers: it needs one that knows version %d, "+
-			"this notifier knows %d: install a newer notifier", oldest, known)
+		return &leftBehindError{oldest, known}
 	}
 	return nil
+}
+
+// schemaEvery is how often a running server asks whether the schema has left it
+// behind.
+const schemaEvery = 5 * time.Second
+
+// watchSchema calls leave once a migration has left this binary behind: what it asks
+// of the database may be gone by now, and its clients are better off elsewhere. That
+// the question fails says nothing: the database may be down, or being restored.
+func (s *server) watchSchema(ctx context.Context, leave func(error)) {
+	tick := time.NewTicker(schemaEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		asking, cancel := context.WithTimeout(ctx, schemaEvery)
+		err := checkOldest(asking, s.database)
+		cancel()
+		if behind, ok := errors.AsType[*leftBehindError](err); ok {
+			leave(behind)
+			return
+		}
+	}
 }
 
 var errStopped = errors.New("the server stops")

@@ -136,7 +136,7 @@ func (s *server) close() {
 // run serves until ctx ends, then shuts down in order: the HTTP side drains its
 // connections while the feed still runs, so that nobody misses what was
 // committed before; then the feed and retention stop. A feed that fails stops
-// everything too. ready is called once clients can be served.
+// everything too, and so does a schema that leaves this binary behind. ready is called once clients can be served.
 func (s *server) run(ctx context.Context, ready func()) error {
 	behind, stop := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer stop(errStopped)
@@ -166,6 +166,7 @@ func (s *server) run(ctx context.Context, ready func()) error {
 	defer stopFront(errStopped)
 	release := context.AfterFunc(failed, func() { stopFront(errStopped) })
 	defer release()
+	group.Go(func() error { s.watchSchema(failed, stopFront); return nil }) // ends with failed
 
 	sockets := make([]net.Listener, len(s.listeners))
 	for i, l := range s.listeners {
@@ -173,8 +174,12 @@ func (s *server) run(ctx context.Context, ready func()) error {
 		sockets[i] = l.Listener
 	}
 	err := s.http.Run(front, sockets...)
-	s.logger.Info("stopping", "cause", context.Cause(front))
+	cause := context.Cause(front)
+	s.logger.Info("stopping", "cause", cause)
 	stop(errStopped)
+	if behind, ok := errors.AsType[*leftBehindError](cause); ok {
+		err = errors.Join(behind, err)
+	}
 	return errors.Join(err, group.Wait())
 }
 

@@ -10,22 +10,23 @@ import (
 	"strings"
 )
 
-// sse: all topics in the request, on HTTP/1.1 without a WebSocket.
-type sse struct{}
+// SSE names all topics in the request, on HTTP/1.1 without a WebSocket.
+type SSE struct{}
 
-func (sse) path() string { return "/events" }
+func (SSE) path() string { return "/events" }
 
-func (sse) resume(*session) error { return nil }
+func (SSE) resume(*session) error { return nil }
 
-func (sse) read(*session, []byte) error { return nil }
+func (SSE) read(*session, []byte) error { return nil }
 
 // follow reads a stream until it ends, as EventSource does.
-func (c *client) follow(ctx context.Context, base string) error {
-	query := url.Values{"topic": c.topics}
+func (c *Client) follow(ctx context.Context, base string) error {
+	query := url.Values{"topic": c.Topics}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/events?"+query.Encode(), http.NoBody)
 	if err != nil {
 		return err
 	}
+	request.Header = c.header()
 	request.Header.Set("Accept", "text/event-stream")
 	request.Header.Set("Last-Event-ID", c.cursor(""))
 	transport := &http.Transport{DisableKeepAlives: true}
@@ -55,7 +56,7 @@ func (c *client) follow(ctx context.Context, base string) error {
 }
 
 // takeBlock notes what a block says, once it is whole.
-func (c *client) takeBlock(block map[string]string) error {
+func (c *Client) takeBlock(block map[string]string) error {
 	data, cursor := block["data"], block["id"]
 	switch {
 	case block["event"] == "notifier":

@@ -21,13 +21,13 @@ func (v verdict) check() error {
 	return fmt.Errorf("%w: %q", errGap, v.Verdict)
 }
 
-// ernius: one subscription, to what is for a user.
-type ernius struct{}
+// Ernius is one subscription, to what is for a user.
+type Ernius struct{}
 
-func (ernius) path() string { return "/subscribe_to_events" }
+func (Ernius) path() string { return "/subscribe_to_events" }
 
-func (ernius) resume(s *session) error {
-	if err := s.send(`{"access_id":"reader","cursor":%q}`, s.cursor("")); err != nil {
+func (Ernius) resume(s *session) error {
+	if err := s.send(`{"access_id":%q,"cursor":%q}`, s.User, s.cursor("")); err != nil {
 		return err
 	}
 	message, err := s.next()
@@ -42,7 +42,7 @@ func (ernius) resume(s *session) error {
 	return v.check()
 }
 
-func (ernius) read(s *session, message []byte) error {
+func (Ernius) read(s *session, message []byte) error {
 	if message[0] == '{' {
 		var alone verdict
 		if err := json.Unmarshal(message, &alone); err != nil || alone.Verdict != "" {
@@ -64,10 +64,10 @@ func (ernius) read(s *session, message []byte) error {
 	return nil
 }
 
-// airlay: a subscription, and a cursor, for each object.
-type airlay struct{}
+// Airlay has a subscription, and a cursor, for each object.
+type Airlay struct{}
 
-func (airlay) path() string { return "/ws" }
+func (Airlay) path() string { return "/ws" }
 
 type airlayMessage struct {
 	Status int
@@ -77,8 +77,8 @@ type airlayMessage struct {
 	verdict
 }
 
-func (a airlay) resume(s *session) error {
-	for _, topic := range s.topics {
+func (a Airlay) resume(s *session) error {
+	for _, topic := range s.Topics {
 		eventType, key, _ := strings.Cut(topic, " ")
 		if err := s.send(`{"action":"attach","event":{"type":%q,"id":%q},"cursor":%q}`, eventType, key, s.cursor(topic)); err != nil {
 			return err
@@ -108,7 +108,7 @@ func (a airlay) resume(s *session) error {
 	return nil
 }
 
-func (a airlay) read(s *session, message []byte) error {
+func (a Airlay) read(s *session, message []byte) error {
 	var m airlayMessage
 	if err := json.Unmarshal(message, &m); err != nil || m.Verdict != "" {
 		return fmt.Errorf("%w: %s", errGap, message)
@@ -116,9 +116,9 @@ func (a airlay) read(s *session, message []byte) error {
 	return a.take(s, m)
 }
 
-func (airlay) take(s *session, m airlayMessage) error {
-	if m.Type == "cursor" && len(s.attached) == 0 {
-		return nil
+func (Airlay) take(s *session, m airlayMessage) error {
+	if m.Type == "" || m.Type == "cursor" && len(s.attached) == 0 {
+		return nil // what is said of a subscription that has ended
 	}
 	if m.Type == "cursor" {
 		s.move(m.ID, s.attached...) // of what is not attached yet it says nothing
@@ -128,10 +128,10 @@ func (airlay) take(s *session, m airlayMessage) error {
 	return nil
 }
 
-// DRP: all filters are registered, and then resumed together.
-type drp struct{}
+// DRP registers all filters, and then resumes them together.
+type DRP struct{}
 
-func (drp) path() string { return "/api/v3/ws" }
+func (DRP) path() string { return "/api/v3/ws" }
 
 type drpMessage struct {
 	Type, Action, Key string
@@ -139,9 +139,9 @@ type drpMessage struct {
 	Cursor            *string
 }
 
-func (d drp) resume(s *session) error {
+func (d DRP) resume(s *session) error {
 	commands := []string{"resume " + s.cursor("")}
-	for _, topic := range s.topics {
+	for _, topic := range s.Topics {
 		commands = append([]string{"register " + topic}, commands...)
 	}
 	for _, command := range commands {
@@ -175,7 +175,7 @@ func (d drp) resume(s *session) error {
 	return nil
 }
 
-func (drp) read(s *session, message []byte) error {
+func (DRP) read(s *session, message []byte) error {
 	var m drpMessage
 	if err := json.Unmarshal(message, &m); err != nil {
 		return fmt.Errorf("%w: %s", errGap, message)
@@ -191,10 +191,10 @@ func (drp) read(s *session, message []byte) error {
 	return nil
 }
 
-// sysadm: all types in one command.
-type sysadm struct{}
+// Sysadm names all types in one command.
+type Sysadm struct{}
 
-func (sysadm) path() string { return "/" }
+func (Sysadm) path() string { return "/" }
 
 type sysadmMessage struct {
 	Args                json.RawMessage
@@ -202,8 +202,8 @@ type sysadmMessage struct {
 	ID, Name, Namespace string
 }
 
-func (sysadm) resume(s *session) error {
-	types, _ := json.Marshal(s.topics)
+func (Sysadm) resume(s *session) error {
+	types, _ := json.Marshal(s.Topics)
 	if err := s.send(`{"namespace":"events","name":"subscribe","id":"1","args":%s,"cursor":%q}`, types, s.cursor("")); err != nil {
 		return err
 	}
@@ -220,7 +220,7 @@ func (sysadm) resume(s *session) error {
 	return v.check()
 }
 
-func (sysadm) read(s *session, message []byte) error {
+func (Sysadm) read(s *session, message []byte) error {
 	var m sysadmMessage
 	if err := json.Unmarshal(message, &m); err != nil {
 		return fmt.Errorf("%w: %s", errGap, message)
