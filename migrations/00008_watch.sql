@@ -356,18 +356,22 @@ $$;
 -- +goose StatementEnd
 COMMENT ON FUNCTION notifier.watch_updates(jsonb) IS 'Writes what is done about an UPDATE.';
 
--- A statement's part of the trigger function. An expression may fail for a row: then the whole is tried row by row, and
--- what fails is noted. A row goes there and back as JSON, because a partition's rows have no type in common. What is not
--- the expression's fault is the statement's.
+-- A statement's part of the trigger function. An expression may fail for a row: then all are tried again in parts, smaller
+-- and smaller around one that fails, and what fails by itself is noted. (A part is of 256 rows at most: its rows are taken
+-- out of an array, and each time all before them are passed.) Rows go there and back as JSON, because a partition's rows
+-- have no type in common. What is not the expression's fault is the statement's.
 -- +goose StatementBegin
 CREATE FUNCTION notifier.watch_step(plan jsonb, operation text) RETURNS text
 LANGUAGE plpgsql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    populated CONSTANT text := format('json_populate_record(NULL::%s, pair.', plan ->> 'name');
     whole CONSTANT text := CASE operation WHEN 'UPDATE' THEN notifier.watch_updates(plan)
         ELSE notifier.watch_query(plan, operation, 'notifier_new', 'notifier_old') END;
+    part CONSTANT text := format('json_populate_recordset(NULL::%s, array_to_json(pair.', plan ->> 'name');
+    bounds CONSTANT text := '[at:at + size - 1]))';
+    one CONSTANT text := format('json_populate_record(NULL::%s, pair.%s[at]) ', plan ->> 'name',
+        CASE operation WHEN 'DELETE' THEN 'was' ELSE 'now' END);
     same CONSTANT text := format(
         E'GET STACKED DIAGNOSTICS code = RETURNED_SQLSTATE, said = MESSAGE_TEXT;\n'
         'IF "left"(code, 2) = ANY (''{25,40,53,55,57,58,XX}'') THEN\n    RAISE;\nEND IF;\n');
@@ -375,23 +379,28 @@ BEGIN
     IF NOT (plan ->> 'expressive')::boolean THEN
         RETURN whole || E';\n';
     END IF;
-    RETURN format(E'BEGIN\n%s;\nEXCEPTION WHEN OTHERS THEN\n%sFOR pair IN %s LOOP\nBEGIN\n%s;\nEXCEPTION WHEN OTHERS THEN\n%s',
+    RETURN format(E'BEGIN\n%s;\nEXCEPTION WHEN OTHERS THEN\n%sFOR pair IN\n'
+        'SELECT array_agg(p.now ORDER BY p.n) AS now, array_agg(p.was ORDER BY p.n) AS was, count(*) AS rows\n'
+        'FROM (%s) AS p GROUP BY (p.n - 1) / 256 ORDER BY (p.n - 1) / 256\nLOOP\nat := 1;\nsize := 256;\n'
+        'WHILE at <= pair.rows LOOP\nBEGIN\n%s;\nat := at + size;\nsize := size * 2;\nEXCEPTION WHEN OTHERS THEN\n%s',
         whole,
         same,
         CASE operation
-            WHEN 'INSERT' THEN 'SELECT row_to_json("notifier: r") AS now, NULL::json AS was FROM notifier_new AS "notifier: r"'
-            WHEN 'DELETE' THEN 'SELECT NULL::json AS now, row_to_json("notifier: r") AS was FROM notifier_old AS "notifier: r"'
-            ELSE 'SELECT row_to_json(new.r) AS now, row_to_json(old.r) AS was '
+            WHEN 'INSERT' THEN 'SELECT row_number() OVER () AS n, row_to_json("notifier: r") AS now, NULL::json AS was '
+                'FROM notifier_new AS "notifier: r"'
+            WHEN 'DELETE' THEN 'SELECT row_number() OVER () AS n, NULL::json AS now, row_to_json("notifier: r") AS was '
+                'FROM notifier_old AS "notifier: r"'
+            ELSE 'SELECT row_number() OVER (ORDER BY n) AS n, row_to_json(new.r) AS now, row_to_json(old.r) AS was '
                 'FROM (SELECT row_number() OVER () AS n, "notifier: r" AS r FROM notifier_new AS "notifier: r") AS new '
                 'FULL JOIN (SELECT row_number() OVER () AS n, "notifier: r" AS r FROM notifier_old AS "notifier: r") AS old USING (n) '
                 'WHERE (old.r *= new.r) IS NOT TRUE'
         END,
-        notifier.watch_query(plan, operation, populated || 'now)', populated || 'was)'),
+        notifier.watch_query(plan, operation, part || 'now' || bounds, part || 'was' || bounds),
         same)
-        || format(E'BEGIN\nSELECT (%s)::text INTO STRICT key FROM %sAS new;\nEXCEPTION WHEN OTHERS THEN\nkey := NULL;\nEND;\n'
-        'PERFORM notifier.drop_row(%L, %L, %L, key, code, said);\nEND;\nEND LOOP;\nEND;\n',
-        plan ->> 'key', populated || CASE operation WHEN 'DELETE' THEN 'was) ' ELSE 'now) ' END,
-        plan ->> 'name', plan ->> 'event_type',
+        || format(E'IF size > 1 THEN\nsize := size / 2;\nELSE\n'
+        'BEGIN\nSELECT (%s)::text INTO STRICT key FROM %sAS new;\nEXCEPTION WHEN OTHERS THEN\nkey := NULL;\nEND;\n'
+        'PERFORM notifier.drop_row(%L, %L, %L, key, code, said);\nat := at + 1;\nEND IF;\nEND;\nEND LOOP;\nEND LOOP;\nEND;\n',
+        plan ->> 'key', one, plan ->> 'name', plan ->> 'event_type',
         CASE operation WHEN 'INSERT' THEN 'create' WHEN 'UPDATE' THEN 'update' ELSE 'destroy' END);
 END
 $$;
@@ -414,7 +423,7 @@ DECLARE
 BEGIN
     body := body || E'DECLARE\nit record;\n';
     IF (plan ->> 'expressive')::boolean THEN
-        body := body || E'pair record;\ncode text;\nsaid text;\nkey text;\n';
+        body := body || E'pair record;\nat int;\nsize int;\ncode text;\nsaid text;\nkey text;\n';
     END IF;
     IF (plan ->> 'partitioned')::boolean THEN
         step := E'IF (SELECT pg_catalog.count(*) FROM notifier_new) = '
