@@ -66,31 +66,17 @@ func TestWatch_Options(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			a := newApplication(t, issues)
-			a.watch("issues", "'t', "+c.args)
-			a.tells(c.statement, c.want...)
-			a.expectDropped(name)
+			for _, among := range []string{"alone", "among others"} {
+				a := newApplication(t, issues)
+				if among != "alone" {
+					bystander(a)
+				}
+				a.watch("issues", "'t', "+c.args)
+				a.tells(c.statement, c.want...)
+				a.expectDropped(name + ", " + among)
+			}
 		})
 	}
-}
-
-// A subscriber of either place hears of a row that an update moves, and nobody hears more than is theirs.
-func TestWatch_RowsThatMove(t *testing.T) {
-	t.Parallel()
-	a := newApplication(t, issues)
-	a.watch("issues", `'t', dataset => 'dataset_id', recipient => 'owner', condition => 'title <> ''draft''', original => true,
-		payload => 'concat(title, '' of '', dataset_id, '' before '', old.dataset_id)'`)
-	a.tells("INSERT INTO issues VALUES (1, 'a', 'd1', 'ann'), (2, 'draft', 'd1', 'ann')", `create 1 d1  >ann "a of d1 before "`)
-	a.tells("UPDATE issues SET dataset_id = 'd2' WHERE id = 1",
-		`destroy 1 d1  >ann "a of d1 before d1"`, `create 1 d2  >ann "a of d2 before "`)
-	a.tells("UPDATE issues SET owner = 'ben' WHERE id = 1",
-		`destroy 1 d2  >ann "a of d2 before d2"`, `create 1 d2  >ben "a of d2 before "`)
-	a.tells("UPDATE issues SET title = 'draft', owner = 'carol' WHERE id = 1", `destroy 1 d2  >ben "a of d2 before d2"`)
-	a.tells("UPDATE issues SET secret = 'x'")
-	a.tells("UPDATE issues SET title = 'b' WHERE id = 1", `create 1 d2  >carol "b of d2 before "`)
-	a.tells("UPDATE issues SET secret = 'y' WHERE id = 1", `update 1 d2  >carol "b of d2 before d2" was "b of d2 before d2"`)
-	a.tells("UPDATE issues SET id = 7 WHERE id = 1", `destroy 1 d2  >carol "b of d2 before d2"`, `create 7 d2  >carol "b of d2 before "`)
-	a.expectDropped("nothing is wrong")
 }
 
 // The keys of one statement's rows may follow each other: what is destroyed goes first.

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"example.com/notifier/db/dbtest"
+	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 	"github.com/jackc/pgx/v5"
@@ -478,4 +479,33 @@ func TestConsole_Keyboard(t *testing.T) {
 	focused("the harmless choice", "#drop-cancel")
 	c.press(kb.Enter)
 	focused("the button again", "#instances button")
+}
+
+// What is copied is the value as it was written, also over plain HTTP, where a page
+// has no clipboard of its own.
+func TestConsole_Copy(t *testing.T) {
+	t.Parallel()
+	c := openConsole(t)
+	c.signIn(c.token("--user", "root", "--role", "admin"))
+	c.exec(`INSERT INTO notifier.events (type, key, payload, original) VALUES ('t', '1', '{"n":  1.10}', '{"n":  2.20}')`)
+	c.lists("1")
+	c.click("#list li")
+	copies := func(view, want string) {
+		t.Helper()
+		c.click(`[data-view="` + view + `"]`)
+		c.click("#copy")
+		c.shows("#copy", "Copied")
+		c.becomes("the button has the focus", `document.activeElement.id === "copy"`)
+		value[any](c.window, `{ const f = document.querySelector("#filter"); f.value = ""; f.focus(); null }`)
+		if _, err := chromedp.Call(c.ctx, input.DispatchKeyEvent, input.DispatchKeyEventParams{Type: "keyDown", Commands: []string{"paste"}}); err != nil {
+			t.Fatal(err)
+		}
+		c.becomes("what was copied is pasted", fmt.Sprintf(`document.querySelector("#filter").value === %q`, want))
+		value[any](c.window, `{ const f = document.querySelector("#filter"); f.value = ""; f.dispatchEvent(new Event("input")); null }`)
+		c.becomes("the button can be used again", `document.querySelector("#copy").textContent === "Copy"`)
+	}
+	copies("payload", `{"n":  1.10}`)
+	copies("original", `{"n":  2.20}`)
+	value[any](c.window, `Object.defineProperty(navigator, "clipboard", { value: undefined }), null`)
+	copies("payload", `{"n":  1.10}`)
 }

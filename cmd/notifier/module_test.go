@@ -18,6 +18,8 @@ import (
 	"testing"
 
 	"example.com/notifier/db/dbtest"
+	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/chromedp"
 )
 
 // elsewhere is a page of another origin that keeps what the module tells it.
@@ -302,6 +304,59 @@ func TestModule_RevokedWhileAway(t *testing.T) {
 	f.exec(`DELETE FROM notifier.dataset_permissions`)
 	f.serve(t)
 	f.hears("nothing is left", func(t told) bool { return slices.Contains(t.States, "closed refused") })
+}
+
+// Who is online again, or looks at the page again, waits no longer; and a page that
+// was asleep does not take an old line for a live one. No pause ends by itself here.
+func TestModule_ComesBackWithThePage(t *testing.T) {
+	t.Parallel()
+	f := visit(t, nil)
+	f.gives(f.console.token("--user", "root", "--role", "admin"))
+	f.follow(`{ topics: ["t.*.*"] }`)
+	f.live(1)
+	value[any](f.window, `Math.random = () => 10_000, null`)
+	state := func(so string) {
+		t.Helper()
+		f.becomes("its state is "+so, fmt.Sprintf("notifier.state.state === %q", so))
+	}
+	restart := func() {
+		t.Helper()
+		f.server.signal(syscall.SIGKILL) // what stops says when to come again, and that counts
+		f.server.wait()
+		state("waiting")
+		f.serve(t)
+	}
+	network := func(offline bool) {
+		t.Helper()
+		if _, err := chromedp.Call(f.ctx, network.OverrideNetworkState, network.OverrideNetworkStateParams{Offline: offline}); err != nil {
+			t.Fatal(err)
+		}
+		f.becomes("the browser knows", fmt.Sprintf("navigator.onLine === %t", !offline))
+	}
+	look := func(visibility string) {
+		t.Helper()
+		value[any](f.window, fmt.Sprintf(`Object.defineProperty(document, "visibilityState", { value: %q, configurable: true }),
+			document.dispatchEvent(new Event("visibilitychange")), null`, visibility))
+	}
+	restart()
+	network(true)
+	state("waiting")
+	network(false)
+	f.live(2)
+	restart()
+	look("hidden")
+	state("waiting")
+	look("visible")
+	f.live(3)
+	value[any](f.window, `{ const now = Date.now; Date.now = () => now() + 60_000; null }`)
+	look("visible")
+	f.hears("the line is old", func(t told) bool { return slices.Contains(t.States, "waiting silent") })
+	look("visible")
+	f.live(4)
+	f.publish("1")
+	if last := f.has("1"); last.Gaps+last.Errors > 0 {
+		t.Errorf("the page was told %+v", last)
+	}
 }
 
 // The README's page shows what is committed, from another origin.

@@ -333,38 +333,25 @@ func TestExamine_Pooler(t *testing.T) {
 	p.finds("pooler", notifier.Failure, "loses prepared statements", func(c *Config) { c.ListenURL = direct })
 }
 
-// Where the schema has no watched tables yet, these stand for what it will have.
 func TestExamine_WatchedTables(t *testing.T) {
 	t.Parallel()
 	p := newPatient(t)
-	var there bool
-	if err := p.conn.QueryRow(t.Context(), `SELECT to_regclass('notifier.watched') IS NOT NULL`).Scan(&there); err != nil {
-		t.Fatal(err)
-	}
 	p.exec(`CREATE TABLE public.w (id int PRIMARY KEY)`)
-	if there {
-		p.exec(`SELECT notifier.watch_table('public.w', event_type => 'w', public => true)`)
-	} else {
-		p.exec(`CREATE TABLE notifier.dropped (dropped_at timestamptz, message text, count bigint)`)
-		p.exec(`CREATE TABLE public.state (complete boolean, missing regclass[])`)
-		p.exec(`INSERT INTO public.state VALUES (true, '{}')`)
-		p.exec(`CREATE VIEW notifier.watched AS SELECT 'public.w'::regclass AS watched, complete, missing FROM public.state`)
-	}
+	p.exec(`CREATE TABLE public.p (id int PRIMARY KEY) PARTITION BY RANGE (id)`)
+	p.exec(`CREATE TABLE public.part PARTITION OF public.p DEFAULT`)
+	p.exec(`ALTER TABLE public.part OWNER TO notifier_publisher`)
+	p.exec(`SELECT notifier.watch_table('public.w', event_type => 'w', public => true)`)
+	p.exec(`SELECT notifier.watch_table('public.p', event_type => 'p', public => true)`)
 	p.exec(`INSERT INTO notifier.dropped (dropped_at, message, count) VALUES ('-infinity', 'removed after the retention', 7)`)
 	if wrong := p.examine(); len(wrong) > 0 {
 		t.Errorf("%+v", wrong)
 	}
-	if there {
-		p.exec(`ALTER TABLE public.w DISABLE TRIGGER ALL`)
-	} else {
-		p.exec(`UPDATE public.state SET complete = false, missing = '{public.w}'`)
-	}
-	p.finds("watched tables", notifier.Warning, "public.w")
-	if there {
-		p.exec(`ALTER TABLE public.w ENABLE TRIGGER ALL`)
-	} else {
-		p.exec(`UPDATE public.state SET complete = true`)
-	}
+	p.exec(`ALTER TABLE public.w DISABLE TRIGGER ALL`)
+	p.finds("watched tables", notifier.Warning, "missing or disabled, of public.w")
+	p.exec(`ALTER TABLE public.w ENABLE TRIGGER ALL`)
+	p.exec(`ALTER TABLE public.w OWNER TO notifier_publisher`)
+	p.finds("watched tables", notifier.Warning, "not their owner's function watches public.w (public.notifier_w_w_")
+	p.exec(`ALTER TABLE public.w OWNER TO CURRENT_USER`)
 	p.exec(`INSERT INTO notifier.dropped (dropped_at, message, count) VALUES (now(), 'division by zero', 3)`)
 	p.finds("dropped events", notifier.Warning, "3 changes")
 }

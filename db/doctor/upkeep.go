@@ -164,7 +164,9 @@ func dropped(ctx context.Context, e *examination) (f notifier.Finding, err error
 	return ok("none"), nil
 }
 
-// watched looks whether the triggers of watched tables are there and enabled.
+// watched looks whether the triggers of watched tables are there and enabled, and
+// whether they run a function of the table's owner: after ALTER TABLE ... OWNER the
+// former one's goes on, which may be anything by now and is given each row.
 func watched(ctx context.Context, e *examination) (f notifier.Finding, err error) {
 	there, err := e.there(ctx, "notifier.watched")
 	if err != nil || !there {
@@ -183,6 +185,28 @@ func watched(ctx context.Context, e *examination) (f notifier.Finding, err error
 	}
 	if len(incomplete) > 0 {
 		return warning("triggers are missing or disabled, of "+some(incomplete), "call watch_table again, with the same options"), nil
+	}
+	foreign, err := e.texts(ctx, `-- name: doctor_watched_by_others
+		SELECT DISTINCT format('%s (%s, of %s)', c.oid::regclass, p.oid::regprocedure, pg_get_userbyid(p.proowner))
+		FROM pg_trigger AS t
+			JOIN pg_class AS c ON c.oid = t.tgrelid
+			JOIN pg_proc AS p ON p.oid = t.tgfoid
+		WHERE NOT t.tgisinternal
+			AND p.prosecdef
+			AND p.proowner <> c.relowner
+			AND t.tgname IN (SELECT w.name FROM notifier.watch_triggers(notifier.watch_options(obj_description(p.oid, 'pg_proc'))) AS w)
+			AND NOT EXISTS ( -- parts of a table may be others'
+				SELECT
+				FROM pg_inherits AS i
+					JOIN pg_trigger AS above ON above.tgrelid = i.inhparent AND above.tgfoid = t.tgfoid
+				WHERE i.inhrelid = c.oid)
+		ORDER BY 1`)
+	if err != nil {
+		return f, err
+	}
+	if len(foreign) > 0 {
+		return warning("not their owner's function watches "+some(foreign),
+			"DROP FUNCTION ... CASCADE, then have the owner call watch_table, with the same options"), nil
 	}
 	return ok("all have their triggers"), nil
 }
