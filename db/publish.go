@@ -57,7 +57,8 @@ WITH given AS (
 )
 SELECT
 	coalesce((SELECT id FROM stored LIMIT 1), 0),
-	coalesce((SELECT txid FROM stored LIMIT 1), '0')`
+	coalesce((SELECT txid FROM stored LIMIT 1), '0'),
+	set_config('idle_in_transaction_session_timeout', '5s', true)`
 
 const publishTimeout = 60 * time.Second
 
@@ -73,13 +74,13 @@ func (d *DB) Publish(ctx context.Context, p notifier.Publication) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
 	defer cancel()
-	tx, err := d.pool.BeginTx(ctx, ownTransaction)
+	tx, err := d.pool.BeginTx(ctx, pushTransaction)
 	if err != nil {
 		return fmt.Errorf("begin to publish: %w", err)
 	}
 	var id int64
 	var txid uint64
-	if err := tx.QueryRow(ctx, publish, publishArguments(p)...).Scan(&id, &txid); err != nil {
+	if err := tx.QueryRow(ctx, publish, publishArguments(p)...).Scan(&id, &txid, nil); err != nil {
 		_ = tx.Rollback(ctx) // the connection is closed if that fails, which rolls back too
 		return classify("publish", err)
 	}

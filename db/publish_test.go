@@ -345,3 +345,32 @@ func TestDropUser_ReachesTheHub(t *testing.T) {
 		}
 	})
 }
+
+// Postgres counts a session as idle until it has the whole of a statement: a list that
+// is long on its way is not cut off, and one that is written does not hold others up.
+func TestPublish_IdleWhileAListIsOnItsWay(t *testing.T) {
+	t.Parallel()
+	c := db.Config{URL: dbtest.New(t)}
+	conn := dbtest.Connect(t, c.URL)
+	d := open(t, c)
+	exec(t, conn, `CREATE TABLE public.idle (point text, setting text)`)
+	for point, trigger := range map[string]string{"sent": "TRIGGER sent BEFORE INSERT", "written": "CONSTRAINT TRIGGER written AFTER INSERT"} {
+		exec(t, conn, `CREATE FUNCTION public.`+point+`() RETURNS trigger LANGUAGE plpgsql AS $$
+			BEGIN
+				INSERT INTO public.idle VALUES ('`+point+`', current_setting('idle_in_transaction_session_timeout'));
+				RETURN NEW;
+			END $$`)
+		deferred := ""
+		if point == "written" {
+			deferred = " DEFERRABLE INITIALLY DEFERRED"
+		}
+		exec(t, conn, `CREATE `+trigger+` ON notifier.events`+deferred+` FOR EACH ROW EXECUTE FUNCTION public.`+point+`()`)
+	}
+	if err := d.Publish(t.Context(), notifier.Publication{Events: []notifier.Event{{Type: "t"}}}); err != nil {
+		t.Fatal(err)
+	}
+	got := fmt.Sprint(column[string](t, conn, `SELECT point || ' ' || setting FROM public.idle ORDER BY point`))
+	if want := "[sent 1min written 5s]"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}

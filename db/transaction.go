@@ -11,3 +11,11 @@ import "github.com/jackc/pgx/v5"
 var ownTransaction = pgx.TxOptions{BeginQuery: `-- name: begin
 	BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE;
 	SET LOCAL idle_in_transaction_session_timeout = '5s'`}
+
+// pushTransaction leaves a push the time of [publishTimeout] to reach Postgres, which
+// counts a session as idle until it has the whole of a statement: 16 MB through a
+// narrow line take longer than the time above. Nothing is locked by then; the
+// statement itself sets that time.
+var pushTransaction = pgx.TxOptions{BeginQuery: `-- name: begin_push
+	BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE;
+	SET LOCAL idle_in_transaction_session_timeout = '60s'`}

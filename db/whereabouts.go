@@ -65,11 +65,11 @@ func (r *replayByTime) whereabouts(ctx context.Context) (w whereabouts, err erro
 		if err != nil {
 			return err
 		}
-		switch {
-		case wanted && !open:
-			from, open = at, true
-		case !wanted && open:
+		if open && (!wanted || before(next, at)) {
 			ranges, open = append(ranges, notifier.Between(from, at)...), false
+		}
+		if wanted && !open {
+			from, open = at, true
 		}
 		at = next
 		return nil
@@ -84,8 +84,13 @@ func (r *replayByTime) whereabouts(ctx context.Context) (w whereabouts, err erro
 	return w, nil
 }
 
-// merged returns ranges that do not overlap. Two positions may be recorded at one
-// moment, and the later one then lie before the other.
+// before reports whether something had ended at b and not yet at a. An instance that
+// is slow to look at what is new records a position after others have recorded later
+// ones: what lies between the two is in the minute of those, and not in its own.
+func before(a, b notifier.Position) bool { return len(notifier.Between(a, b)) > 0 }
+
+// merged returns ranges that do not overlap, as those around a position that lies
+// before the one recorded ahead of it may.
 func merged(ranges []notifier.TxIDRange) []notifier.TxIDRange {
 	slices.SortFunc(ranges, func(a, b notifier.TxIDRange) int { return cmp.Compare(a.First, b.First) })
 	var all []notifier.TxIDRange

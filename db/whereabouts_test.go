@@ -122,3 +122,31 @@ func TestReplayByTime_AnyTimesInAnyMinute(t *testing.T) {
 		}
 	}
 }
+
+// An instance that was slow has recorded its position after another's later one, and a
+// third, as slow, one that counts from that: what lies between the first two is found.
+func TestReplayByTime_PositionsOfSlowInstances(t *testing.T) {
+	t.Parallel()
+	c := db.Config{URL: dbtest.New(t)}
+	conn := dbtest.Connect(t, c.URL)
+	d := open(t, c)
+	l := follow(t, d)
+	insert := func(key, created string) (position string) {
+		t.Helper()
+		exec(t, conn, `INSERT INTO notifier.events (key, created_at) VALUES ($1, $2)`, key, created)
+		return scalar[string](t, conn, `SELECT pg_current_snapshot()::text`)
+	}
+	minutePasses(t, conn, d)
+	slow := insert("a", "2026-01-01 12:00Z")
+	quick := insert("b", "2026-01-01 12:00Z")
+	third := insert("c", "2026-01-01 11:00Z")
+	exec(t, conn, `INSERT INTO notifier.positions (taken_at, position, earliest, latest) VALUES
+		(now() + '1 minute', $1::text::pg_snapshot, '2026-01-01 12:00Z', '2026-01-01 12:00Z'),
+		(now() + '2 minutes', $2::text::pg_snapshot, '2026-01-01 12:00Z', '2026-01-01 12:00Z'),
+		(now() + '3 minutes', $3::text::pg_snapshot, '2026-01-01 11:00Z', '2026-01-01 11:00Z')`, quick, slow, third)
+	l.waitFor(t, 3)
+	since := time.Date(2026, 1, 1, 11, 30, 0, 0, time.UTC)
+	if got := fmt.Sprint(replayAny(t, d, l.Point(), notifier.Filter{Since: since})); got != "[a b]" {
+		t.Errorf("replayed %s, want a and b", got)
+	}
+}

@@ -108,6 +108,24 @@ func TestWatch_ExpressionsThatFailHereAndThere(t *testing.T) {
 	told("DELETE", "destroy")
 }
 
+// Rows are tried again so few at a time that all together may be larger than an array can be, or than there is memory.
+func TestWatch_OneOfVeryLargeRowsFails(t *testing.T) {
+	t.Parallel()
+	a := newApplication(t, issues, `CREATE FUNCTION memory(id int) RETURNS bigint LANGUAGE plpgsql AS $$
+		BEGIN
+			RETURN (SELECT sum(used_bytes) / (100 * id) FROM pg_backend_memory_contexts);
+		END $$`)
+	exec(t, a.admin, "GRANT SELECT ON pg_backend_memory_contexts TO PUBLIC", "GRANT EXECUTE ON FUNCTION pg_get_backend_memory_contexts() TO PUBLIC")
+	a.watch("issues", `'t', dataset => 'dataset_id', payload => 'app.memory(id) * id / 10000'`) // in megabytes
+	exec(t, a.writer, `INSERT INTO issues (id, title, dataset_id)
+		SELECT i, large, 'd' FROM (SELECT repeat('x', 300000) AS large) AS one, generate_series(0, 200) AS i`)
+	if n, used := scalar[int](t, a.admin, "SELECT count(*)::int FROM notifier.events"),
+		scalar[int](t, a.admin, "SELECT max(payload::text::int) FROM notifier.events"); n != 200 || used > 180 {
+		t.Errorf("%d events of 201 rows of 300 kB, one of which fails, with %d MB", n, used)
+	}
+	a.expectDropped("create", "create 0 22012 division by zero")
+}
+
 // What is wrong with all rows of a large statement costs time in proportion, and few rows.
 func TestWatch_AllExpressionsFail(t *testing.T) {
 	t.Parallel()
