@@ -27,33 +27,40 @@ var (
 	ErrEncoding = errors.New("the database is not encoded in UTF8")
 )
 
-// lockPatience is how long a migration waits for a table: for as long, writers wait behind it, who would not have to wait
-// for the transaction that is in its way.
-const lockPatience = time.Second
+// lockPatience is how much longer than deadlock_timeout a migration waits for a table. Before that Postgres neither ends an
+// autovacuum that is in the way, which may go on for hours, nor finds a deadlock.
+const lockPatience = 500 * time.Millisecond
 
 // withDatabase runs f with a short-lived pool. Every error leaves without the URL's password: pgx redacts it.
 func withDatabase(ctx context.Context, databaseURL string, f func(db *sql.DB) error) error {
-	return withSessions(ctx, databaseURL, 0, f)
+	return withSessions(ctx, databaseURL, prepare, f)
 }
 
-// withSessions is withDatabase with a bound on the time that a statement waits for a lock; 0: none.
-func withSessions(ctx context.Context, databaseURL string, patience time.Duration, f func(db *sql.DB) error) (err error) {
+// withSessions is withDatabase with sessions that are prepared in another way.
+func withSessions(ctx context.Context, databaseURL string, prepare func(context.Context, *pgx.Conn) error, f func(db *sql.DB) error) (err error) {
 	config, err := pgx.ParseConfig(databaseURL)
 	if err != nil {
 		return fmt.Errorf("read database URL: %w", err)
 	}
-	db := stdlib.OpenDB(*config, stdlib.OptionAfterConnect(func(ctx context.Context, conn *pgx.Conn) error {
-		if err := prepare(ctx, conn); err != nil {
-			return err
-		}
-		_, err := conn.Exec(ctx, fmt.Sprintf("-- name: migrations_patience\nSET lock_timeout = %d", patience.Milliseconds()))
-		return err
-	}))
+	db := stdlib.OpenDB(*config, stdlib.OptionAfterConnect(prepare))
 	defer func() { err = errors.Join(err, db.Close()) }()
 	if err := db.PingContext(ctx); err != nil {
 		return fmt.Errorf("connect to database: %w", err)
 	}
 	return f(db)
+}
+
+// prepareHasty is prepare with a bound on the time that a statement waits for a lock: for as long, writers wait behind it,
+// who would not have to wait for the transaction that is in its way.
+func prepareHasty(ctx context.Context, conn *pgx.Conn) error {
+	if err := prepare(ctx, conn); err != nil {
+		return err
+	}
+	_, err := conn.Exec(ctx, `-- name: migrations_patience
+		SELECT set_config('lock_timeout', (setting::int + $1)::text, false)
+		FROM pg_settings
+		WHERE name = 'deadlock_timeout'`, lockPatience.Milliseconds())
+	return err
 }
 
 // prepare makes a session independent of what its role has set, and refuses a server we cannot work with. goose

@@ -32,7 +32,7 @@ func Up(ctx context.Context, databaseURL string, logger *slog.Logger) error {
 			if err := createSchema(ctx, conn); err != nil {
 				return err
 			}
-			return withSessions(ctx, databaseURL, lockPatience, func(hasty *sql.DB) error {
+			return withSessions(ctx, databaseURL, prepareHasty, func(hasty *sql.DB) error {
 				return up(ctx, db, hasty, logger)
 			})
 		})
@@ -63,16 +63,18 @@ func up(ctx context.Context, patient, hasty *sql.DB, logger *slog.Logger) error 
 		if next < 0 {
 			return nil
 		}
-		db := hasty
-		if waits, err := mayWait(list[next]); err != nil {
+		waits, err := mayWait(list[next])
+		if err != nil {
 			return err
-		} else if waits {
+		}
+		db := hasty
+		if waits {
 			db = patient
 		}
 		err = upOne(ctx, db, logger)
-		if refused, ok := errors.AsType[*pgconn.PgError](err); ok && refused.Code == lockNotAvailable {
+		if !waits && inTheWay(err) {
 			logger.InfoContext(ctx, "somebody uses what the migration changes; trying again", "file", list[next].Name)
-			err = pause(ctx, lockPatience)
+			err = pause(ctx, retryAfter)
 		}
 		if err != nil {
 			return err
@@ -80,7 +82,15 @@ func up(ctx context.Context, patient, hasty *sql.DB, logger *slog.Logger) error 
 	}
 }
 
-const lockNotAvailable = "55P03"
+// retryAfter is how long those who came to wait behind a migration have for themselves before it tries again.
+const retryAfter = time.Second
+
+// inTheWay tells of an error whether the migration has been rolled back for nothing but what others hold: it waited too
+// long (lock_not_available), or each for the other (deadlock_detected).
+func inTheWay(err error) bool {
+	refused, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && (refused.Code == "55P03" || refused.Code == "40P01")
+}
 
 func upOne(ctx context.Context, db *sql.DB, logger *slog.Logger) error {
 	provider, err := newProvider(db)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 	"testing"
 
 	"example.com/notifier/db/dbtest"
+	"github.com/coder/websocket"
 )
 
 // The migrations of two releases to come: the first only adds, so that servers of
@@ -119,9 +121,13 @@ func TestServe_RollingUpgrade(t *testing.T) {
 	f.members[0].replaceBy(old) // and back
 	f.hear("one step back", f.clients)
 
+	gone := attend(t, f.members[0].url(), "reader")
 	migrateWith(t, last, f.database)
 	if code := f.members[0].wait(); code != exitFailed {
 		t.Errorf("who was left behind ended with code %d", code)
+	}
+	if end, ok := errors.AsType[websocket.CloseError](<-gone); !ok || end.Code != websocket.StatusServiceRestart {
+		t.Errorf("its client was not told to come again: %v", end)
 	}
 	const refusal = "the database's schema is for newer servers: it needs one that knows version 90001"
 	if said := f.members[0].err.String(); !strings.Contains(said, refusal) || !strings.Contains(said, "install a newer notifier") {

@@ -29,17 +29,18 @@ func problem(err error) []byte {
 	return nil
 }
 
-// needImage skips a test where an image can't be used. None is fetched: what a test
-// brings onto a machine, its owner should have asked for.
+// needImage ends a test that can't have an image: it was asked for, so it must not pass
+// as skipped. None is fetched: what a test brings onto a machine, its owner should have
+// asked for.
 func needImage(t *testing.T, image string) string {
 	t.Helper()
 	if out, err := exec.CommandContext(t.Context(), "docker", "image", "inspect", image).CombinedOutput(); err != nil {
-		t.Skipf("no Docker engine, or no image %s: %v, %s", image, err, out)
+		t.Fatalf("no Docker engine, or no image %s: %v, %s", image, err, out)
 	}
 	return image
 }
 
-// notifierImage is the image to be tried.
+// notifierImage is the image to be tried. Without one, the tests are skipped.
 func notifierImage(t *testing.T) string {
 	t.Helper()
 	image := os.Getenv("NOTIFIER_TEST_IMAGE")
@@ -94,7 +95,7 @@ func newProject(t *testing.T, env ...string) *project {
 	if _, err := exec.LookPath("docker-compose"); err != nil {
 		command = []string{"docker", "compose"}
 		if err := exec.CommandContext(t.Context(), "docker", "compose", "version").Run(); err != nil {
-			t.Skip("neither docker-compose nor docker compose is there")
+			t.Fatal("neither docker-compose nor docker compose is there")
 		}
 	}
 	p := &project{t: t, command: command, name: fmt.Sprintf("notifier-test-%d", os.Getpid()), ids: map[string]string{}}

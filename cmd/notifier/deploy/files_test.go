@@ -171,3 +171,14 @@ func TestDockerfile_HasTheModulesGo(t *testing.T) {
 		}
 	}
 }
+
+// README.md has the passwords written beside compose.yaml: they belong neither into the repository nor into the image.
+func TestPasswordsStayWhereTheyAre(t *testing.T) {
+	t.Parallel()
+	if !slices.Contains(strings.Split(readFile(t, "../../../.gitignore"), "\n"), "/.env") {
+		t.Error("git takes .env")
+	}
+	if lines := strings.Split(readFile(t, "../../../.dockerignore"), "\n"); !slices.Contains(lines, "*") || slices.Contains(lines, "!.env") {
+		t.Error("the image is built from .env, too")
+	}
+}

@@ -3,8 +3,9 @@
 # migrations have a superuser's rights.
 set -eu
 psql -v ON_ERROR_STOP=1 --username "$POSTGRES_USER" --dbname "$POSTGRES_DB" <<'SQL'
-\getenv migrate NOTIFIER_MIGRATE_PASSWORD
-\getenv serve NOTIFIER_DB_PASSWORD
+-- psql has \getenv only from version 15 on.
+\set migrate `printf %s "$NOTIFIER_MIGRATE_PASSWORD"`
+\set serve `printf %s "$NOTIFIER_DB_PASSWORD"`
 -- Who brings the schema up owns the database, and can make no roles: so those that migrations would make are made here.
 CREATE ROLE notifier_publisher NOLOGIN;
 CREATE ROLE notifier_server NOLOGIN;
