@@ -39,7 +39,7 @@ func TestServe_StoppedInAPushItDoesNotHoldOthersUp(t *testing.T) {
 		})
 	}
 	is("the push waits", `wait_event_type = 'Lock'`)
-	a.signal(syscall.SIGSTOP)
+	a.halt()
 	if _, err := holder.Exec(t.Context(), `ROLLBACK`); err != nil {
 		t.Fatal(err)
 	}

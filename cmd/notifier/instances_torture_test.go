@@ -41,9 +41,9 @@ func TestTorture_InstancesBehindABalancer(t *testing.T) {
 				faults.restart(f.members[(round+1)%count])
 				if round%3 == 0 {
 					deadline = deadline.Add(stop)
-					faults.halt(f.members[(round+2)%count], stop)
+					faults.stop(f.members[(round+2)%count], stop)
 				} else {
-					faults.halt(f.members[(round+2)%count], 0)
+					faults.stop(f.members[(round+2)%count], 0)
 				}
 			}
 			t.Logf("%s; %s", f.finish(), faults)
@@ -87,13 +87,13 @@ func (d *faults) restart(m *member) {
 	d.fleet.hear("after a restart", d.fleet.clients)
 }
 
-// halt stops a process as it stands: its sockets stay open, and whatever it holds in
+// stop leaves a process as it stands: its sockets stay open, and whatever it holds in
 // the database.
-func (d *faults) halt(m *member, atLeast time.Duration) {
+func (d *faults) stop(m *member, atLeast time.Duration) {
 	f := d.fleet
 	v := newVisitors(f, fmt.Sprintf("u%d", d.stops))
 	began := time.Now()
-	m.signal(syscall.SIGSTOP)
+	m.halt()
 	d.stops++
 	v.sendAway(m)
 	f.hear("while one is stopped", f.moving)

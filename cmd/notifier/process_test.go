@@ -139,6 +139,24 @@ func (p *process) signal(s syscall.Signal) {
 	}
 }
 
+// halt stops the process as it stands, and returns once all of it stands: the signal
+// by itself leaves threads that run a moment longer, on a busy machine a long one.
+func (p *process) halt() {
+	p.t.Helper()
+	p.signal(syscall.SIGSTOP)
+	var status syscall.WaitStatus
+	for {
+		_, err := syscall.Wait4(p.command.Process.Pid, &status, syscall.WUNTRACED, nil)
+		if errors.Is(err, syscall.EINTR) {
+			continue
+		}
+		if err != nil || !status.Stopped() {
+			p.t.Fatalf("the process does not stop: %v, status %#x", err, status)
+		}
+		return
+	}
+}
+
 // says waits until the process has written a text.
 func (p *process) says(t *transcript, text string) {
 	p.t.Helper()
