@@ -22,7 +22,7 @@ import (
 )
 
 // patience is how long a test waits for a fact before it gives up.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // store keeps events in memory and feeds the hub as a database would.
 type store struct {

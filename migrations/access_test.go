@@ -249,7 +249,7 @@ func newRole(t *testing.T, conn *pgx.Conn, name string) string {
 // they have been closed: DROP OWNED would come upon a table that is gone when it looks closer.
 func awaitTemporaryTablesGone(t *testing.T, conn *pgx.Conn) {
 	t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(2 * time.Minute)
 	for left := true; left; {
 		if time.Now().After(deadline) {
 			t.Error("temporary tables of other sessions stay")

@@ -37,7 +37,7 @@ func TestBench(t *testing.T) {
 		writers: []int{2}, commitRun: time.Second, bulkRows: 2000,
 		subscribers: 20, latencyRun: 200 * time.Millisecond,
 		apartEvents: 5, flatEvents: 6000,
-		idle: 60, settle: 10 * time.Millisecond, logins: 2, stored: leastStored,
+		idle: 60, settle: 10 * time.Millisecond, logins: 1, stored: leastStored,
 	}
 	var out strings.Builder
 	b, err := newBench(t.Context(), o, &out, t.Output())

@@ -23,7 +23,38 @@ import (
 // show, for people to look at.
 const screenshots = "NOTIFIER_TEST_SCREENSHOTS"
 
-// browser opens a page in Chromium.
+// chromium is the browser of all tests; TestMain ends it.
+var chromium sharedChromium
+
+// sharedChromium is one process, since to start one takes seconds of a processor.
+type sharedChromium struct {
+	once sync.Once
+	ctx  context.Context
+	end  func()
+	err  error
+}
+
+// start starts it for the first who asks.
+func (c *sharedChromium) start(path string) (context.Context, error) {
+	c.once.Do(func() {
+		options := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]), chromedp.ExecPath(path), chromedp.NoSandbox,
+			chromedp.WSURLReadTimeout(time.Minute))
+		allocator, end := chromedp.NewExecAllocator(context.Background(), options...)
+		ctx, closeBrowser := chromedp.NewContext(allocator)
+		c.ctx, c.end = ctx, func() { closeBrowser(); end() }
+		_, c.err = chromedp.Run(ctx, chromedp.Navigate("about:blank"))
+	})
+	return c.ctx, c.err
+}
+
+// stop ends it, if it was started, and waits for that.
+func (c *sharedChromium) stop() {
+	if c.end != nil {
+		c.end()
+	}
+}
+
+// browser opens a page in Chromium, in a profile of its own.
 func browser(t *testing.T, page string) context.Context {
 	t.Helper()
 	path := ""
@@ -36,12 +67,12 @@ func browser(t *testing.T, page string) context.Context {
 	if path == "" {
 		t.Skip("no Chromium")
 	}
-	options := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]), chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.UserDataDir(t.TempDir()),
-		chromedp.WSURLReadTimeout(time.Minute))
-	ctx, end := chromedp.NewExecAllocator(context.Background(), options...)
-	t.Cleanup(end)
-	ctx, closeBrowser := chromedp.NewContext(ctx)
-	t.Cleanup(closeBrowser)
+	running, err := chromium.start(path)
+	if err != nil {
+		t.Fatalf("start %s: %v", path, err)
+	}
+	ctx, closePage := chromedp.NewContext(running, chromedp.WithNewBrowserContext())
+	t.Cleanup(closePage)
 	if _, err := chromedp.Run(ctx, chromedp.Navigate(page)); err != nil {
 		t.Fatalf("open %s: %v", page, err)
 	}

@@ -191,7 +191,7 @@ func (f *fleet) finish() string {
 	deliveries, connections := 0, 0
 	for _, c := range f.clients {
 		owed := len(c.Owed(all))
-		eventually(f.t, fmt.Sprintf("%v has %d events, not %d", c, owed, c.Count()), func() bool { return c.Count() >= owed })
+		dbtest.Eventually(f.t, fmt.Sprintf("%v has %d events, not %d", c, owed, c.Count()), func() bool { return c.Count() >= owed })
 	}
 	f.endRun()
 	f.running.Wait()
@@ -211,30 +211,14 @@ func (f *fleet) hear(what string, clients []*seamtest.Client) {
 	const more = 5
 	for _, p := range f.pushers {
 		before := p.stored()
-		eventually(f.t, what+": pushes are stored", func() bool { return p.stored() > before })
+		dbtest.Eventually(f.t, what+": pushes are stored", func() bool { return p.stored() > before })
 	}
 	before := make([]int, len(clients))
 	for i, c := range clients {
 		before[i] = c.Count()
 	}
 	for i, c := range clients {
-		eventually(f.t, fmt.Sprintf("%s: %v hears more", what, c), func() bool { return c.Count() >= before[i]+more })
-	}
-}
-
-// eventually has more patience than the one of dbtest: a dozen processes share the machine.
-func eventually(t testing.TB, what string, condition func() bool) {
-	t.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	deadline := time.NewTimer(2 * time.Minute)
-	defer deadline.Stop()
-	for !condition() {
-		select {
-		case <-tick.C:
-		case <-deadline.C:
-			t.Fatalf("still not: %s", what)
-		}
+		dbtest.Eventually(f.t, fmt.Sprintf("%s: %v hears more", what, c), func() bool { return c.Count() >= before[i]+more })
 	}
 }
 

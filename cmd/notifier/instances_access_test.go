@@ -98,7 +98,7 @@ func (v *visitors) exec(sql string) {
 func (v *visitors) all(clients []*seamtest.Client, payload string) {
 	v.fleet.t.Helper()
 	for _, c := range clients {
-		eventually(v.fleet.t, c.String()+" has "+payload, func() bool { return c.Had(payload) })
+		dbtest.Eventually(v.fleet.t, c.String()+" has "+payload, func() bool { return c.Had(payload) })
 	}
 }
 
@@ -112,7 +112,7 @@ func (v *visitors) sendAway(stopped *member) {
 		v.exec(`INSERT INTO notifier.events (type, key, recipient, dataset_id, payload) VALUES ('secret', '1', $1, 'd ' || $1, '"forbidden"')`)
 	}
 	v.exec(`INSERT INTO notifier.events (type, key, recipient, payload) VALUES ('open', '1', $1, '"afterwards"')`)
-	eventually(v.fleet.t, "somebody drops a user", func() bool {
+	dbtest.Eventually(v.fleet.t, "somebody drops a user", func() bool {
 		request, err := http.NewRequestWithContext(v.fleet.t.Context(), http.MethodPost, v.fleet.balancer.moving+"/drop_user",
 			strings.NewReader(`{"drop_access_id":"dropped `+v.user+`"}`))
 		if err != nil {
@@ -138,7 +138,7 @@ func (v *visitors) hasGone(m *member) {
 	v.fleet.t.Helper()
 	v.all(v.at[m], `"afterwards"`)
 	var err error
-	eventually(v.fleet.t, "who is dropped is sent away", func() bool {
+	dbtest.Eventually(v.fleet.t, "who is dropped is sent away", func() bool {
 		select {
 		case err = <-v.gone[m]:
 			return true

@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 		main()
 		return
 	}
-	dbtest.Main(m)
+	dbtest.Main(m, chromium.stop)
 }
 
 // process is a running notifier.
@@ -126,7 +126,7 @@ func (p *process) wait() int {
 	p.t.Helper()
 	select {
 	case <-p.ended:
-	case <-time.After(time.Minute):
+	case <-time.After(2 * time.Minute):
 		p.t.Fatal("the process does not end")
 	}
 	return p.command.ProcessState.ExitCode()

@@ -111,7 +111,7 @@ func TestServe_RollingUpgrade(t *testing.T) {
 	f.members[0].replaceBy(old) // an older one may still start
 	f.members[0].replaceBy(next)
 	conn := dbtest.Connect(t, f.database)
-	eventually(t, "both releases serve", func() bool {
+	dbtest.Eventually(t, "both releases serve", func() bool {
 		var versions int
 		err := conn.QueryRow(t.Context(), `SELECT count(DISTINCT version) FROM notifier.instances WHERE feed = 'listening'`).Scan(&versions)
 		return err == nil && versions == 2

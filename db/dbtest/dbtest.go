@@ -13,13 +13,16 @@ import (
 )
 
 // Main runs a package's tests, stops what this package started and fails if goroutines were
-// left behind. It does not return.
-func Main(m *testing.M) {
-	os.Exit(run(m))
+// left behind. What else the tests share, the caller's functions stop. It does not return.
+func Main(m *testing.M, stops ...func()) {
+	os.Exit(run(m, stops))
 }
 
-func run(m *testing.M) int {
+func run(m *testing.M, stops []func()) int {
 	code := m.Run()
+	for _, stop := range stops {
+		stop()
+	}
 	if err := process.stop(); err != nil {
 		fmt.Fprintln(os.Stderr, "dbtest: stop test cluster:", err)
 		code = max(code, 1)
@@ -92,8 +95,9 @@ func Pool(t testing.TB, url string) *pgxpool.Pool {
 	return pool
 }
 
-// eventuallyTimeout is far beyond what anything should take, since a test that meets it fails.
-const eventuallyTimeout = 30 * time.Second
+// eventuallyTimeout is far beyond what anything should take on a machine with much else to do, since a test that meets
+// it fails.
+const eventuallyTimeout = 2 * time.Minute
 
 // Eventually waits until a condition holds; what names it in the failure.
 func Eventually(t testing.TB, what string, condition func() bool) {

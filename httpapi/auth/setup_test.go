@@ -211,7 +211,7 @@ func eventually(t testing.TB, what string, fact func() bool) {
 	t.Helper()
 	ticker := time.NewTicker(time.Millisecond)
 	defer ticker.Stop()
-	deadline := time.After(30 * time.Second)
+	deadline := time.After(2 * time.Minute)
 	for !fact() {
 		select {
 		case <-ticker.C:

@@ -23,7 +23,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // patience is how long a test waits for a fact before it gives up.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // logText is what a logger has written so far.
 type logText struct {

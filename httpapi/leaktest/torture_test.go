@@ -17,7 +17,7 @@ func tortureTime(t *testing.T) time.Duration {
 	t.Helper()
 	text := os.Getenv("NOTIFIER_TORTURE")
 	if text == "" {
-		return 8 * time.Second
+		return 5 * time.Second
 	}
 	d, err := time.ParseDuration(text)
 	if err != nil {
