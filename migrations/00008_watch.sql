@@ -158,6 +158,28 @@ COMMENT ON FUNCTION notifier.watch_triggers(jsonb) IS 'The triggers that a watch
 -- the row's columns stand by their bare names: they are of the innermost FROM, where there is nothing else. The lines
 -- around it end a comment at its end.
 
+-- The rows of a table of changes, under a name of one's own. Each is there twice: as it is stored, and as its columns. (To
+-- take the columns out of the former, Postgres counts without those that were dropped: seen on 15.) A source has nothing
+-- else, so that to_json(new) in an expression is what the table has.
+CREATE FUNCTION notifier.watch_rows(rows text, name text, numbered boolean DEFAULT false) RETURNS text
+LANGUAGE sql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT format('(SELECT %s"notifier: r" AS "notifier: row", "notifier: c" AS "notifier: columns" '
+        'FROM %s AS "notifier: r" CROSS JOIN LATERAL (SELECT "notifier: r".*) AS "notifier: c") AS %s',
+        CASE WHEN numbered THEN 'row_number() OVER () AS "notifier: number", ' ELSE '' END, rows, name)
+$$;
+COMMENT ON FUNCTION notifier.watch_rows(text, text, boolean) IS 'Writes the rows of a table of changes.';
+
+-- The row of a source with its columns, as an expression sees it.
+CREATE FUNCTION notifier.watch_row(source text, name text) RETURNS text
+LANGUAGE sql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT format('(SELECT (%s."notifier: columns").*) AS %s', source, name)
+$$;
+COMMENT ON FUNCTION notifier.watch_row(text, text) IS 'Writes the row of a source with its columns.';
+
 -- Where a row belongs: whether it is watched at all, its key, and for whom it is. Fenced by OFFSET 0, expressions are
 -- computed once.
 CREATE FUNCTION notifier.watch_place(plan jsonb, source text) RETURNS text
@@ -166,9 +188,9 @@ SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT format(
         '(SELECT (%s) IS TRUE AS watched, (%s)::pg_catalog.text AS key, (%s)::pg_catalog.text AS recipient, '
-        '(%s)::pg_catalog.text AS dataset_id FROM (SELECT %s.*) AS new%s)',
+        '(%s)::pg_catalog.text AS dataset_id FROM %s%s)',
         COALESCE(plan ->> 'condition', 'true'), plan ->> 'key', COALESCE(plan ->> 'recipient', 'NULL'),
-        COALESCE(plan ->> 'dataset', 'NULL'), source, CASE WHEN (plan ->> 'expressive')::boolean THEN ' OFFSET 0' ELSE '' END)
+        COALESCE(plan ->> 'dataset', 'NULL'), notifier.watch_row(source, 'new'), CASE WHEN (plan ->> 'expressive')::boolean THEN ' OFFSET 0' ELSE '' END)
 $$;
 COMMENT ON FUNCTION notifier.watch_place(jsonb, text) IS
     'Writes where a row belongs: whether it is watched, its key, and for whom it is.';
@@ -180,11 +202,11 @@ SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT CASE
         WHEN plan ? 'payload' THEN format(
-            '(SELECT pg_catalog.to_json(told.payload) FROM (SELECT (%s) AS payload FROM (SELECT %s.*) AS new) AS told)',
-            plan ->> 'payload', source)
+            '(SELECT pg_catalog.to_json(told.payload) FROM (SELECT (%s) AS payload FROM %s) AS told)',
+            plan ->> 'payload', notifier.watch_row(source, 'new'))
         WHEN plan ? 'columns' THEN format(
             '(SELECT pg_catalog.row_to_json("notifier: r") FROM (SELECT %s) AS "notifier: r")',
-            (SELECT string_agg(format('%s.%I', source, c.name), ', ' ORDER BY c.n)
+            (SELECT string_agg(format('(%s."notifier: columns").%I', source, c.name), ', ' ORDER BY c.n)
              FROM jsonb_array_elements_text(plan -> 'columns') WITH ORDINALITY AS c (name, n)))
         ELSE format('pg_catalog.row_to_json(%s."notifier: row")', source)
     END
@@ -197,7 +219,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT CASE
         WHEN plan ? 'principal'
-        THEN format('(SELECT (%s)::pg_catalog.text FROM (SELECT %s.*) AS new)', plan ->> 'principal', source)
+        THEN format('(SELECT (%s)::pg_catalog.text FROM %s)', plan ->> 'principal', notifier.watch_row(source, 'new'))
         ELSE 'NULL::pg_catalog.text'
     END
 $$;
@@ -219,16 +241,6 @@ $$;
 COMMENT ON FUNCTION notifier.watch_addressed(jsonb, text, text) IS
     'Writes the condition that an event has somebody to go to.';
 
--- The rows of a table of changes, under a name of one's own.
-CREATE FUNCTION notifier.watch_rows(rows text, name text, numbered boolean DEFAULT false) RETURNS text
-LANGUAGE sql IMMUTABLE
-SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT format('(SELECT %s"notifier: r" AS "notifier: row", "notifier: r".* FROM %s AS "notifier: r") AS %s',
-        CASE WHEN numbered THEN 'row_number() OVER () AS "notifier: number", ' ELSE '' END, rows, name)
-$$;
-COMMENT ON FUNCTION notifier.watch_rows(text, text, boolean) IS 'Writes the rows of a table of changes.';
-
 -- Where an updated row was and is now, and the conditions that it has moved, and that it has changed. Texts are compared
 -- byte for byte, whatever their collation; other values as they are stored, for not each type has an operator.
 CREATE FUNCTION notifier.watch_update(plan jsonb, OUT places text, OUT moved text, OUT changed text)
@@ -237,7 +249,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT
         format(E'CROSS JOIN LATERAL %s AS was\nCROSS JOIN LATERAL %s AS now\n',
-            notifier.watch_place(plan, 'old'), notifier.watch_place(plan, 'new')),
+            notifier.watch_place(plan, '"notifier: old"'), notifier.watch_place(plan, '"notifier: new"')),
         'was.watched <> now.watched OR was.key COLLATE "C" IS DISTINCT FROM now.key '
             'OR was.recipient COLLATE "C" IS DISTINCT FROM now.recipient '
             'OR was.dataset_id COLLATE "C" IS DISTINCT FROM now.dataset_id',
@@ -245,7 +257,8 @@ AS $$
             WHEN NOT plan -> 'actions' ? 'update' THEN 'false'
             WHEN plan ? 'changes' THEN (
                 SELECT format('ROW(%s)::record *<> ROW(%s)::record',
-                    string_agg(format('new.%I', c.name), ', '), string_agg(format('old.%I', c.name), ', '))
+                    string_agg(format('("notifier: new"."notifier: columns").%I', c.name), ', '),
+                    string_agg(format('("notifier: old"."notifier: columns").%I', c.name), ', '))
                 FROM jsonb_array_elements_text(plan -> 'changes') AS c (name))
             ELSE 'true'
         END
@@ -275,10 +288,12 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     wants CONSTANT jsonb := plan -> 'actions';
-    tells_before CONSTANT boolean := plan ?| ARRAY['payload', 'principal'];
+    before CONSTANT text := '"notifier: old"';
+    now CONSTANT text := '"notifier: new"';
     head CONSTANT text := notifier.watch_insert(plan);
-    side CONSTANT text := CASE operation WHEN 'DELETE' THEN 'old' ELSE 'new' END;
+    side CONSTANT text := CASE operation WHEN 'DELETE' THEN before ELSE now END;
     action CONSTANT text := CASE operation WHEN 'DELETE' THEN 'destroy' ELSE 'create' END;
+    tells_before CONSTANT boolean := plan ?| ARRAY['payload', 'principal'];
     u record;
 BEGIN
     IF operation <> 'UPDATE' THEN
@@ -287,32 +302,34 @@ BEGIN
             'WHERE CASE WHEN place.watched THEN %s ELSE false END',
             action, notifier.watch_principal(plan, side), notifier.watch_payload(plan, side),
             notifier.watch_rows(CASE operation WHEN 'DELETE' THEN old_rows ELSE new_rows END, side),
-            CASE WHEN operation = 'INSERT' AND tells_before
-                THEN E'\nLEFT JOIN ' || notifier.watch_rows(new_rows, 'old') || ' ON false' ELSE '' END,
+            CASE WHEN tells_before
+                THEN format(E'\nLEFT JOIN LATERAL %s ON %s', notifier.watch_row(side, 'old'), (operation = 'DELETE')::text) ELSE '' END,
             notifier.watch_place(plan, side),
             notifier.watch_addressed(plan, 'place', quote_literal(action)));
     END IF;
     u := notifier.watch_update(plan);
     RETURN head || format(
         E'e.action, e.key, e.recipient, e.dataset_id, e.principal, e.payload, e.original\nFROM %s\nFULL JOIN %s\n'
-        '  ON old."notifier: number" = new."notifier: number"\n%sCROSS JOIN LATERAL (SELECT %s AS moved) AS m\n'
-        'CROSS JOIN LATERAL (\n',
-        notifier.watch_rows(new_rows, 'new', true), notifier.watch_rows(old_rows, 'old', true), u.places, u.moved)
+        '  ON "notifier: old"."notifier: number" = "notifier: new"."notifier: number"\n'
+        '%sCROSS JOIN LATERAL (SELECT %s AS moved) AS m\nCROSS JOIN LATERAL (\n',
+        notifier.watch_rows(new_rows, now, true), notifier.watch_rows(old_rows, before, true), u.places, u.moved)
         || CASE WHEN wants ? 'destroy' THEN format(
         E'SELECT 0 AS number, ''destroy'' AS action, was.key, was.recipient, was.dataset_id, %s AS principal, %s AS payload, '
-        'NULL::json AS original\nWHERE was.watched AND m.moved\nUNION ALL\n',
-        notifier.watch_principal(plan, 'old'), notifier.watch_payload(plan, 'old')) ELSE '' END
+        'NULL::json AS original%s\nWHERE was.watched AND m.moved\nUNION ALL\n',
+        notifier.watch_principal(plan, before), notifier.watch_payload(plan, before),
+        CASE WHEN tells_before THEN E'\nFROM ' || notifier.watch_row(before, 'old') ELSE '' END) ELSE '' END
         || format(
-        E'SELECT new."notifier: number" AS number, CASE WHEN m.moved THEN ''create'' ELSE ''update'' END AS action, '
+        E'SELECT "notifier: new"."notifier: number" AS number, CASE WHEN m.moved THEN ''create'' ELSE ''update'' END AS action, '
         'now.key, now.recipient, now.dataset_id, '
         '%s AS principal, %s AS payload, %s AS original\n'
-        'FROM (SELECT) AS one LEFT JOIN LATERAL (SELECT old.*) AS old ON NOT m.moved\n'
-        'WHERE now.watched AND CASE WHEN m.moved THEN %s ELSE %s END\nOFFSET 0) AS e\n'
-        'WHERE (old."notifier: row" *= new."notifier: row") IS NOT TRUE AND %s\nORDER BY e.number',
-        notifier.watch_principal(plan, 'new'), notifier.watch_payload(plan, 'new'),
+        '%sWHERE now.watched AND CASE WHEN m.moved THEN %s ELSE %s END\nOFFSET 0) AS e\n'
+        'WHERE ("notifier: old"."notifier: row" *= "notifier: new"."notifier: row") IS NOT TRUE AND %s\nORDER BY e.number',
+        notifier.watch_principal(plan, now), notifier.watch_payload(plan, now),
         CASE WHEN (plan ->> 'original')::boolean
-            THEN format('CASE WHEN m.moved THEN NULL ELSE %s END', notifier.watch_payload(plan, 'old'))
+            THEN format('CASE WHEN m.moved THEN NULL ELSE %s END', notifier.watch_payload(plan, before))
             ELSE 'NULL::json' END,
+        CASE WHEN tells_before
+            THEN format(E'FROM (SELECT) AS one LEFT JOIN LATERAL %s ON NOT m.moved\n', notifier.watch_row(before, 'old')) ELSE '' END,
         (wants ? 'create')::text, u.changed, notifier.watch_addressed(plan, 'e', 'e.action'));
 END
 $$;
@@ -331,13 +348,16 @@ LANGUAGE plpgsql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
+    before CONSTANT text := '"notifier: old"';
+    now CONSTANT text := '"notifier: new"';
     original CONSTANT boolean := (plan ->> 'original')::boolean;
-    new_rows CONSTANT text := notifier.watch_rows('notifier_new', 'new');
-    both_rows CONSTANT text := new_rows || E'\nCROSS JOIN ' || notifier.watch_rows('notifier_old', 'old');
+    tells_before CONSTANT boolean := plan ?| ARRAY['payload', 'principal'];
+    new_rows CONSTANT text := notifier.watch_rows('notifier_new', now);
+    both_rows CONSTANT text := new_rows || E'\nCROSS JOIN ' || notifier.watch_rows('notifier_old', before);
     u CONSTANT record := notifier.watch_update(plan);
 BEGIN
     RETURN format(
-        E'SELECT CASE WHEN old."notifier: row" *= new."notifier: row" THEN ''nothing'' WHEN %s THEN ''moves'' '
+        E'SELECT CASE WHEN "notifier: old"."notifier: row" *= "notifier: new"."notifier: row" THEN ''nothing'' WHEN %s THEN ''moves'' '
         'WHEN now.watched AND %s THEN ''update'' ELSE ''nothing'' END AS what, now.key, now.recipient, now.dataset_id INTO it\n'
         'FROM %s\n%sWHERE NOT EXISTS (SELECT FROM notifier_new OFFSET 1);\n',
         u.moved, u.changed, both_rows, u.places)
@@ -345,9 +365,10 @@ BEGIN
         E'IF it.what = ''update'' THEN\nIF (%s) THEN\n%s''update'', it.key, it.recipient, it.dataset_id, %s, %s, %s\n'
         'FROM %s;\nEND IF;\n',
         notifier.watch_addressed(plan, 'it', '''update'''), notifier.watch_insert(plan),
-        notifier.watch_principal(plan, 'new'), notifier.watch_payload(plan, 'new'),
-        CASE WHEN original THEN notifier.watch_payload(plan, 'old') ELSE 'NULL' END,
-        CASE WHEN original OR plan ?| ARRAY['payload', 'principal'] THEN both_rows ELSE new_rows END)
+        notifier.watch_principal(plan, now), notifier.watch_payload(plan, now),
+        CASE WHEN original THEN notifier.watch_payload(plan, before) ELSE 'NULL' END,
+        CASE WHEN original OR tells_before THEN both_rows ELSE new_rows END
+            || CASE WHEN tells_before THEN E'\nCROSS JOIN LATERAL ' || notifier.watch_row(before, 'old') ELSE '' END)
         || format(
         E'ELSIF it.what = ''moves'' OR it.what IS NULL AND EXISTS (SELECT FROM notifier_old) THEN\n%s;\nEND IF',
         notifier.watch_query(plan, 'UPDATE', 'notifier_new', 'notifier_old'));
@@ -468,7 +489,7 @@ REVOKE ALL ON FUNCTION
     notifier.is_truncated_with_parent(text, oid), notifier.watch_name(text, text), notifier.watch_options(text),
     notifier.watch_triggers(jsonb), notifier.watch_place(jsonb, text), notifier.watch_payload(jsonb, text),
     notifier.watch_principal(jsonb, text), notifier.watch_addressed(jsonb, text, text),
-    notifier.watch_rows(text, text, boolean), notifier.watch_update(jsonb), notifier.watch_insert(jsonb),
+    notifier.watch_rows(text, text, boolean), notifier.watch_row(text, text), notifier.watch_update(jsonb), notifier.watch_insert(jsonb),
     notifier.watch_query(jsonb, text, text, text), notifier.watch_updates(jsonb), notifier.watch_step(jsonb, text), notifier.watch_body(jsonb)
     FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION
@@ -476,7 +497,7 @@ GRANT EXECUTE ON FUNCTION
     notifier.is_truncated_with_parent(text, oid), notifier.watch_name(text, text), notifier.watch_options(text),
     notifier.watch_triggers(jsonb), notifier.watch_place(jsonb, text), notifier.watch_payload(jsonb, text),
     notifier.watch_principal(jsonb, text), notifier.watch_addressed(jsonb, text, text),
-    notifier.watch_rows(text, text, boolean), notifier.watch_update(jsonb), notifier.watch_insert(jsonb),
+    notifier.watch_rows(text, text, boolean), notifier.watch_row(text, text), notifier.watch_update(jsonb), notifier.watch_insert(jsonb),
     notifier.watch_query(jsonb, text, text, text), notifier.watch_updates(jsonb), notifier.watch_step(jsonb, text), notifier.watch_body(jsonb)
     TO notifier_publisher;
 -- A server counts on, in a row of its own, what it removes.
@@ -490,11 +511,12 @@ DROP FUNCTION notifier.watch_updates(jsonb);
 DROP FUNCTION notifier.watch_query(jsonb, text, text, text);
 DROP FUNCTION notifier.watch_insert(jsonb);
 DROP FUNCTION notifier.watch_update(jsonb);
-DROP FUNCTION notifier.watch_rows(text, text, boolean);
 DROP FUNCTION notifier.watch_addressed(jsonb, text, text);
 DROP FUNCTION notifier.watch_principal(jsonb, text);
 DROP FUNCTION notifier.watch_payload(jsonb, text);
 DROP FUNCTION notifier.watch_place(jsonb, text);
+DROP FUNCTION notifier.watch_row(text, text);
+DROP FUNCTION notifier.watch_rows(text, text, boolean);
 DROP FUNCTION notifier.watch_triggers(jsonb);
 DROP FUNCTION notifier.watch_options(text);
 DROP FUNCTION notifier.watch_name(text, text);

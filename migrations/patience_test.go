@@ -2,6 +2,9 @@ package migrations_test
 
 import (
 	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
 	"testing"
 
 	"example.com/notifier/db/dbtest"
@@ -9,7 +12,7 @@ import (
 )
 
 // A migration that changes the table of events waits for a transaction that has written
-// to it, and writers must not wait behind the two.
+// to it, which it names, and writers must not wait behind the two.
 func TestUp_WritersDoNotWaitBehindIt(t *testing.T) {
 	t.Parallel()
 	url := dbtest.New(t)
@@ -18,11 +21,12 @@ func TestUp_WritersDoNotWaitBehindIt(t *testing.T) {
 	}
 	const insert = `INSERT INTO notifier.events (type) VALUES ('written meanwhile')`
 	holder, writer, observer := dbtest.Connect(t, url), dbtest.Connect(t, url), dbtest.Connect(t, url)
-	if _, err := holder.Exec(t.Context(), `BEGIN; `+insert); err != nil {
+	if _, err := holder.Exec(t.Context(), `SET application_name = 'an_editor'; BEGIN; `+insert); err != nil {
 		t.Fatal(err)
 	}
 	done := make(chan error, 1)
-	go func() { done <- migrations.Up(t.Context(), url, discard) }() // ends when the holder has
+	said, logger := logged()
+	go func() { done <- migrations.Up(t.Context(), url, logger) }() // ends when the holder has
 	dbtest.Eventually(t, "the migration waits", func() bool {
 		return scalar[bool](t, observer, `SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND relation = 'notifier.events'::regclass)`)
 	})
@@ -44,6 +48,8 @@ func TestUp_WritersDoNotWaitBehindIt(t *testing.T) {
 		}
 		return false
 	})
+	name := fmt.Sprintf("pid=%d role=notifier application=an_editor open=", holder.PgConn().PID())
+	dbtest.Eventually(t, "the log names the transaction, with "+name, func() bool { return strings.Contains(said(), name) })
 	if _, err := holder.Exec(t.Context(), `COMMIT`); err != nil {
 		t.Fatal(err)
 	}
@@ -56,6 +62,27 @@ func TestUp_WritersDoNotWaitBehindIt(t *testing.T) {
 		}
 	}
 }
+
+// logged returns a logger, and what it has written so far.
+func logged() (said func() string, logger *slog.Logger) {
+	var mu sync.Mutex
+	var text strings.Builder
+	write := func(p []byte) (int, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		return text.Write(p)
+	}
+	said = func() string {
+		mu.Lock()
+		defer mu.Unlock()
+		return text.String()
+	}
+	return said, slog.New(slog.NewTextHandler(writeFunc(write), nil))
+}
+
+type writeFunc func(p []byte) (int, error)
+
+func (w writeFunc) Write(p []byte) (int, error) { return w(p) }
 
 // A vacuum of a table with as many rows as there may be takes hours. One that Postgres has begun by itself it ends for
 // who waits, but only after deadlock_timeout: who gives up before waits for all of the vacuum.

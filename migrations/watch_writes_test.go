@@ -94,6 +94,29 @@ func TestWatch_NamesOfColumns(t *testing.T) {
 	a.expectDropped("nothing is wrong")
 }
 
+// A row as a whole is what the table has, in each way that it comes to an expression: alone, among others, and tried
+// again because another one's failed.
+func TestWatch_WholeRowsInAnExpression(t *testing.T) {
+	t.Parallel()
+	a := newApplication(t, "CREATE TABLE t (id int PRIMARY KEY, gone int, v int, twice int GENERATED ALWAYS AS (id * 2) STORED)",
+		"ALTER TABLE t DROP COLUMN gone")
+	a.watch("t", `'t', public => true, payload => 'json_build_array(new, old, 6 / v)', principal => 'to_json(new) ->> ''twice'''`)
+	a.tells("INSERT INTO t VALUES (1, 1)", `create 1 by 2 [{"id":1,"v":1,"twice":2}, null, 6]`)
+	a.tells("INSERT INTO t VALUES (2, 0), (3, 2)", `create 3 by 6 [{"id":3,"v":2,"twice":6}, null, 3]`)
+	a.expectDropped("a new one", "create 2 22012 division by zero")
+	a.tells("UPDATE t SET v = 3 WHERE id = 1", `update 1 by 2 [{"id":1,"v":3,"twice":2}, {"id":1,"v":1,"twice":2}, 2]`)
+	a.tells("UPDATE t SET v = 6 WHERE id <> 2", `update 3 by 6 [{"id":3,"v":6,"twice":6}, {"id":3,"v":2,"twice":6}, 1]`,
+		`update 1 by 2 [{"id":1,"v":6,"twice":2}, {"id":1,"v":3,"twice":2}, 1]`)
+	a.tells("UPDATE t SET v = CASE id WHEN 1 THEN 0 ELSE 1 END", `update 2 by 4 [{"id":2,"v":1,"twice":4}, {"id":2,"v":0,"twice":4}, 6]`,
+		`update 3 by 6 [{"id":3,"v":1,"twice":6}, {"id":3,"v":6,"twice":6}, 6]`)
+	a.expectDropped("a changed one", "update 1 22012 division by zero")
+	a.tells("UPDATE t SET id = 4 WHERE id = 3", `destroy 3 by 6 [{"id":3,"v":1,"twice":6}, {"id":3,"v":1,"twice":6}, 6]`,
+		`create 4 by 8 [{"id":4,"v":1,"twice":8}, null, 6]`)
+	a.tells("DELETE FROM t", `destroy 2 by 4 [{"id":2,"v":1,"twice":4}, {"id":2,"v":1,"twice":4}, 6]`,
+		`destroy 4 by 8 [{"id":4,"v":1,"twice":8}, {"id":4,"v":1,"twice":8}, 6]`)
+	a.expectDropped("one that is gone", "destroy 1 22012 division by zero")
+}
+
 // What a watch names must stay; Postgres does not know of it.
 func TestWatch_NamedColumnThatGoes(t *testing.T) {
 	t.Parallel()
