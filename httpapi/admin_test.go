@@ -241,7 +241,7 @@ func TestAdmin_OtherInstances(t *testing.T) {
 			t.Errorf("%+v", c)
 		}
 	}
-	if took := time.Since(began); took > 10*time.Second {
+	if took := time.Since(began); took > 30*time.Second { // two but for a busy machine
 		t.Errorf("it took %v", took)
 	}
 	for id, want := range map[string]string{

@@ -112,7 +112,7 @@ func TestCommands_AnEndDoesNotWait(t *testing.T) {
 	if err := s.stop(); err != nil {
 		t.Error(err)
 	}
-	if after := time.Since(began); after > 5*time.Second {
+	if after := time.Since(began); after > 30*time.Second { // to take all would last 99 s
 		t.Errorf("stopped after %v", after)
 	}
 }

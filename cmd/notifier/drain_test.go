@@ -80,14 +80,14 @@ func text(t *testing.T, url string) string {
 // --close-timeout, with the exit code of one that was asked to.
 func TestServe_StopsInTimeThoughClientsDoNotRead(t *testing.T) {
 	t.Parallel()
-	p := servingStuck(t, "--drain=1s", "--close-timeout=2s")
+	p := servingStuck(t, "--drain=1s", "--close-timeout=2s", "--write-timeout=1h", "--request-timeout=1h")
 	began := time.Now()
 	p.signal(syscall.SIGTERM)
 	if code := p.wait(); code != 0 {
 		t.Errorf("code %d", code)
 	}
-	// Two seconds are for a busy machine, and the race detector.
-	if after := time.Since(began); after < 2*time.Second || after > 3*time.Second+2*time.Second {
+	// Three seconds but for a busy machine; who waited for what is stuck would do so for an hour.
+	if after := time.Since(began); after < 2*time.Second || after > 20*time.Second {
 		t.Errorf("stopped after %v", after)
 	}
 }
@@ -105,7 +105,7 @@ func TestServe_SecondSignalEndsAtOnceThoughClientsDoNotRead(t *testing.T) {
 	if code := p.wait(); code != exitFailed {
 		t.Errorf("code %d, want %d", code, exitFailed)
 	}
-	if after := time.Since(began); after > 2*time.Second {
+	if after := time.Since(began); after > time.Minute {
 		t.Errorf("ended after %v", after)
 	}
 	p.says(p.err, "second signal")
