@@ -154,31 +154,37 @@ AS $$
 $$;
 COMMENT ON FUNCTION notifier.watch_triggers(jsonb) IS 'The triggers that a watch has on each table.';
 
--- What follows writes SQL. A term of a plan is a column of the row, new."name", or the caller's expression, in which
--- the row's columns stand by their bare names: they are of the innermost FROM, where there is nothing else. The lines
--- around it end a comment at its end.
+-- What follows writes SQL. A term of a plan is a column of the row or the caller's expression, in which the row's columns
+-- stand by their bare names: they are of the innermost FROM, where there is nothing else. (new."name" would be taken for
+-- name(new) once the column is gone.) The lines around an expression end a comment at its end. A source is what has a row's
+-- columns and nothing else, so that to_json(new) in an expression is what the table has.
 
--- The rows of a table of changes, under a name of one's own. Each is there twice: as it is stored, and as its columns. (To
--- take the columns out of the former, Postgres counts without those that were dropped: seen on 15.) A source has nothing
--- else, so that to_json(new) in an expression is what the table has.
-CREATE FUNCTION notifier.watch_rows(rows text, name text, numbered boolean DEFAULT false) RETURNS text
+-- The row of a source as an expression sees it. Where a plan names the row's columns there may be others, of a table that
+-- inherits from the watched one, or which Postgres does not compute.
+CREATE FUNCTION notifier.watch_row(plan jsonb, source text, name text) RETURNS text
 LANGUAGE sql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT format('(SELECT %s"notifier: r" AS "notifier: row", "notifier: c" AS "notifier: columns" '
-        'FROM %s AS "notifier: r" CROSS JOIN LATERAL (SELECT "notifier: r".*) AS "notifier: c") AS %s',
-        CASE WHEN numbered THEN 'row_number() OVER () AS "notifier: number", ' ELSE '' END, rows, name)
+    SELECT format('(SELECT %s) AS %s',
+        COALESCE(
+            (SELECT string_agg(format('%s.%I', source, c.name), ', ' ORDER BY c.n)
+             FROM jsonb_array_elements_text(plan -> 'row') WITH ORDINALITY AS c (name, n)),
+            source || '.*'),
+        name)
 $$;
-COMMENT ON FUNCTION notifier.watch_rows(text, text, boolean) IS 'Writes the rows of a table of changes.';
+COMMENT ON FUNCTION notifier.watch_row(jsonb, text, text) IS 'Writes the row of a source as an expression sees it.';
 
--- The row of a source with its columns, as an expression sees it.
-CREATE FUNCTION notifier.watch_row(source text, name text) RETURNS text
+-- The rows of a table of changes with their numbers, each as it is stored, and as its columns: a source. (To take the
+-- columns out of the former, Postgres counts without those that were dropped: seen on 15.)
+CREATE FUNCTION notifier.watch_numbered(plan jsonb, rows text, name text) RETURNS text
 LANGUAGE sql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT format('(SELECT (%s."notifier: columns").*) AS %s', source, name)
+    SELECT format('(SELECT row_number() OVER () AS number, "notifier: r" AS stored, "notifier: c" AS columns '
+        'FROM %s AS "notifier: r" CROSS JOIN LATERAL %s) AS %s',
+        rows, notifier.watch_row(plan, '"notifier: r"', '"notifier: c"'), name)
 $$;
-COMMENT ON FUNCTION notifier.watch_row(text, text) IS 'Writes the row of a source with its columns.';
+COMMENT ON FUNCTION notifier.watch_numbered(jsonb, text, text) IS 'Writes the rows of a table of changes with their numbers.';
 
 -- Where a row belongs: whether it is watched at all, its key, and for whom it is. Fenced by OFFSET 0, expressions are
 -- computed once.
@@ -190,7 +196,7 @@ AS $$
         '(SELECT (%s) IS TRUE AS watched, (%s)::pg_catalog.text AS key, (%s)::pg_catalog.text AS recipient, '
         '(%s)::pg_catalog.text AS dataset_id FROM %s%s)',
         COALESCE(plan ->> 'condition', 'true'), plan ->> 'key', COALESCE(plan ->> 'recipient', 'NULL'),
-        COALESCE(plan ->> 'dataset', 'NULL'), notifier.watch_row(source, 'new'), CASE WHEN (plan ->> 'expressive')::boolean THEN ' OFFSET 0' ELSE '' END)
+        COALESCE(plan ->> 'dataset', 'NULL'), notifier.watch_row(plan, source, 'new'), CASE WHEN (plan ->> 'expressive')::boolean THEN ' OFFSET 0' ELSE '' END)
 $$;
 COMMENT ON FUNCTION notifier.watch_place(jsonb, text) IS
     'Writes where a row belongs: whether it is watched, its key, and for whom it is.';
@@ -203,12 +209,13 @@ AS $$
     SELECT CASE
         WHEN plan ? 'payload' THEN format(
             '(SELECT pg_catalog.to_json(told.payload) FROM (SELECT (%s) AS payload FROM %s) AS told)',
-            plan ->> 'payload', notifier.watch_row(source, 'new'))
+            plan ->> 'payload', notifier.watch_row(plan, source, 'new'))
         WHEN plan ? 'columns' THEN format(
-            '(SELECT pg_catalog.row_to_json("notifier: r") FROM (SELECT %s) AS "notifier: r")',
-            (SELECT string_agg(format('(%s."notifier: columns").%I', source, c.name), ', ' ORDER BY c.n)
-             FROM jsonb_array_elements_text(plan -> 'columns') WITH ORDINALITY AS c (name, n)))
-        ELSE format('pg_catalog.row_to_json(%s."notifier: row")', source)
+            '(SELECT pg_catalog.row_to_json("notifier: r") FROM (SELECT %s FROM %s) AS "notifier: r")',
+            (SELECT string_agg(quote_ident(c.name), ', ' ORDER BY c.n)
+             FROM jsonb_array_elements_text(plan -> 'columns') WITH ORDINALITY AS c (name, n)),
+            notifier.watch_row(plan, source, 'new'))
+        ELSE format('pg_catalog.row_to_json(%s)', source)
     END
 $$;
 COMMENT ON FUNCTION notifier.watch_payload(jsonb, text) IS 'Writes what is told of a row.';
@@ -219,7 +226,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT CASE
         WHEN plan ? 'principal'
-        THEN format('(SELECT (%s)::pg_catalog.text FROM %s)', plan ->> 'principal', notifier.watch_row(source, 'new'))
+        THEN format('(SELECT (%s)::pg_catalog.text FROM %s)', plan ->> 'principal', notifier.watch_row(plan, source, 'new'))
         ELSE 'NULL::pg_catalog.text'
     END
 $$;
@@ -243,13 +250,13 @@ COMMENT ON FUNCTION notifier.watch_addressed(jsonb, text, text) IS
 
 -- Where an updated row was and is now, and the conditions that it has moved, and that it has changed. Texts are compared
 -- byte for byte, whatever their collation; other values as they are stored, for not each type has an operator.
-CREATE FUNCTION notifier.watch_update(plan jsonb, OUT places text, OUT moved text, OUT changed text)
+CREATE FUNCTION notifier.watch_update(plan jsonb, before text, after text, OUT places text, OUT moved text, OUT changed text)
 LANGUAGE sql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT
         format(E'CROSS JOIN LATERAL %s AS was\nCROSS JOIN LATERAL %s AS now\n',
-            notifier.watch_place(plan, '"notifier: old"'), notifier.watch_place(plan, '"notifier: new"')),
+            notifier.watch_place(plan, before), notifier.watch_place(plan, after)),
         'was.watched <> now.watched OR was.key COLLATE "C" IS DISTINCT FROM now.key '
             'OR was.recipient COLLATE "C" IS DISTINCT FROM now.recipient '
             'OR was.dataset_id COLLATE "C" IS DISTINCT FROM now.dataset_id',
@@ -257,13 +264,12 @@ AS $$
             WHEN NOT plan -> 'actions' ? 'update' THEN 'false'
             WHEN plan ? 'changes' THEN (
                 SELECT format('ROW(%s)::record *<> ROW(%s)::record',
-                    string_agg(format('("notifier: new"."notifier: columns").%I', c.name), ', '),
-                    string_agg(format('("notifier: old"."notifier: columns").%I', c.name), ', '))
+                    string_agg(format('%s.%I', after, c.name), ', '), string_agg(format('%s.%I', before, c.name), ', '))
                 FROM jsonb_array_elements_text(plan -> 'changes') AS c (name))
             ELSE 'true'
         END
 $$;
-COMMENT ON FUNCTION notifier.watch_update(jsonb) IS 'Writes what an update has done to a row.';
+COMMENT ON FUNCTION notifier.watch_update(jsonb, text, text) IS 'Writes what an update has done to a row.';
 
 CREATE FUNCTION notifier.watch_insert(plan jsonb) RETURNS text
 LANGUAGE sql IMMUTABLE
@@ -288,48 +294,49 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     wants CONSTANT jsonb := plan -> 'actions';
-    before CONSTANT text := '"notifier: old"';
-    now CONSTANT text := '"notifier: new"';
     head CONSTANT text := notifier.watch_insert(plan);
-    side CONSTANT text := CASE operation WHEN 'DELETE' THEN before ELSE now END;
+    side CONSTANT text := CASE operation WHEN 'DELETE' THEN '"notifier: old"' ELSE '"notifier: new"' END;
     action CONSTANT text := CASE operation WHEN 'DELETE' THEN 'destroy' ELSE 'create' END;
+    before CONSTANT text := '("notifier: old".columns)';
+    after CONSTANT text := '("notifier: new".columns)';
     tells_before CONSTANT boolean := plan ?| ARRAY['payload', 'principal'];
     u record;
 BEGIN
     IF operation <> 'UPDATE' THEN
         RETURN head || format(
-            E'%L, place.key, place.recipient, place.dataset_id, %s, %s, NULL\nFROM %s%s\nCROSS JOIN LATERAL %s AS place\n'
+            E'%L, place.key, place.recipient, place.dataset_id, %s, %s, NULL\nFROM %s AS %s%s\nCROSS JOIN LATERAL %s AS place\n'
             'WHERE CASE WHEN place.watched THEN %s ELSE false END',
             action, notifier.watch_principal(plan, side), notifier.watch_payload(plan, side),
-            notifier.watch_rows(CASE operation WHEN 'DELETE' THEN old_rows ELSE new_rows END, side),
+            CASE operation WHEN 'DELETE' THEN old_rows ELSE new_rows END, side,
             CASE WHEN tells_before
-                THEN format(E'\nLEFT JOIN LATERAL %s ON %s', notifier.watch_row(side, 'old'), (operation = 'DELETE')::text) ELSE '' END,
+                THEN format(E'\nLEFT JOIN LATERAL %s ON %s', notifier.watch_row(plan, side, 'old'), (operation = 'DELETE')::text) ELSE '' END,
             notifier.watch_place(plan, side),
             notifier.watch_addressed(plan, 'place', quote_literal(action)));
     END IF;
-    u := notifier.watch_update(plan);
+    u := notifier.watch_update(plan, before, after);
     RETURN head || format(
         E'e.action, e.key, e.recipient, e.dataset_id, e.principal, e.payload, e.original\nFROM %s\nFULL JOIN %s\n'
-        '  ON "notifier: old"."notifier: number" = "notifier: new"."notifier: number"\n'
+        '  ON "notifier: old".number = "notifier: new".number\n'
         '%sCROSS JOIN LATERAL (SELECT %s AS moved) AS m\nCROSS JOIN LATERAL (\n',
-        notifier.watch_rows(new_rows, now, true), notifier.watch_rows(old_rows, before, true), u.places, u.moved)
+        notifier.watch_numbered(plan, new_rows, '"notifier: new"'), notifier.watch_numbered(plan, old_rows, '"notifier: old"'),
+        u.places, u.moved)
         || CASE WHEN wants ? 'destroy' THEN format(
         E'SELECT 0 AS number, ''destroy'' AS action, was.key, was.recipient, was.dataset_id, %s AS principal, %s AS payload, '
         'NULL::json AS original%s\nWHERE was.watched AND m.moved\nUNION ALL\n',
         notifier.watch_principal(plan, before), notifier.watch_payload(plan, before),
-        CASE WHEN tells_before THEN E'\nFROM ' || notifier.watch_row(before, 'old') ELSE '' END) ELSE '' END
+        CASE WHEN tells_before THEN E'\nFROM ' || notifier.watch_row(plan, before, 'old') ELSE '' END) ELSE '' END
         || format(
-        E'SELECT "notifier: new"."notifier: number" AS number, CASE WHEN m.moved THEN ''create'' ELSE ''update'' END AS action, '
+        E'SELECT "notifier: new".number, CASE WHEN m.moved THEN ''create'' ELSE ''update'' END AS action, '
         'now.key, now.recipient, now.dataset_id, '
         '%s AS principal, %s AS payload, %s AS original\n'
         '%sWHERE now.watched AND CASE WHEN m.moved THEN %s ELSE %s END\nOFFSET 0) AS e\n'
-        'WHERE ("notifier: old"."notifier: row" *= "notifier: new"."notifier: row") IS NOT TRUE AND %s\nORDER BY e.number',
-        notifier.watch_principal(plan, now), notifier.watch_payload(plan, now),
+        'WHERE ("notifier: old".stored *= "notifier: new".stored) IS NOT TRUE AND %s\nORDER BY e.number',
+        notifier.watch_principal(plan, after), notifier.watch_payload(plan, after),
         CASE WHEN (plan ->> 'original')::boolean
             THEN format('CASE WHEN m.moved THEN NULL ELSE %s END', notifier.watch_payload(plan, before))
             ELSE 'NULL::json' END,
         CASE WHEN tells_before
-            THEN format(E'FROM (SELECT) AS one LEFT JOIN LATERAL %s ON NOT m.moved\n', notifier.watch_row(before, 'old')) ELSE '' END,
+            THEN format(E'FROM (SELECT) AS one LEFT JOIN LATERAL %s ON NOT m.moved\n', notifier.watch_row(plan, before, 'old')) ELSE '' END,
         (wants ? 'create')::text, u.changed, notifier.watch_addressed(plan, 'e', 'e.action'));
 END
 $$;
@@ -349,15 +356,15 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     before CONSTANT text := '"notifier: old"';
-    now CONSTANT text := '"notifier: new"';
+    after CONSTANT text := '"notifier: new"';
     original CONSTANT boolean := (plan ->> 'original')::boolean;
     tells_before CONSTANT boolean := plan ?| ARRAY['payload', 'principal'];
-    new_rows CONSTANT text := notifier.watch_rows('notifier_new', now);
-    both_rows CONSTANT text := new_rows || E'\nCROSS JOIN ' || notifier.watch_rows('notifier_old', before);
-    u CONSTANT record := notifier.watch_update(plan);
+    new_rows CONSTANT text := 'notifier_new AS ' || after;
+    both_rows CONSTANT text := new_rows || E'\nCROSS JOIN notifier_old AS ' || before;
+    u CONSTANT record := notifier.watch_update(plan, before, after);
 BEGIN
     RETURN format(
-        E'SELECT CASE WHEN "notifier: old"."notifier: row" *= "notifier: new"."notifier: row" THEN ''nothing'' WHEN %s THEN ''moves'' '
+        E'SELECT CASE WHEN "notifier: old" *= "notifier: new" THEN ''nothing'' WHEN %s THEN ''moves'' '
         'WHEN now.watched AND %s THEN ''update'' ELSE ''nothing'' END AS what, now.key, now.recipient, now.dataset_id INTO it\n'
         'FROM %s\n%sWHERE NOT EXISTS (SELECT FROM notifier_new OFFSET 1);\n',
         u.moved, u.changed, both_rows, u.places)
@@ -365,10 +372,10 @@ BEGIN
         E'IF it.what = ''update'' THEN\nIF (%s) THEN\n%s''update'', it.key, it.recipient, it.dataset_id, %s, %s, %s\n'
         'FROM %s;\nEND IF;\n',
         notifier.watch_addressed(plan, 'it', '''update'''), notifier.watch_insert(plan),
-        notifier.watch_principal(plan, now), notifier.watch_payload(plan, now),
+        notifier.watch_principal(plan, after), notifier.watch_payload(plan, after),
         CASE WHEN original THEN notifier.watch_payload(plan, before) ELSE 'NULL' END,
         CASE WHEN original OR tells_before THEN both_rows ELSE new_rows END
-            || CASE WHEN tells_before THEN E'\nCROSS JOIN LATERAL ' || notifier.watch_row(before, 'old') ELSE '' END)
+            || CASE WHEN tells_before THEN E'\nCROSS JOIN LATERAL ' || notifier.watch_row(plan, before, 'old') ELSE '' END)
         || format(
         E'ELSIF it.what = ''moves'' OR it.what IS NULL AND EXISTS (SELECT FROM notifier_old) THEN\n%s;\nEND IF',
         notifier.watch_query(plan, 'UPDATE', 'notifier_new', 'notifier_old'));
@@ -389,9 +396,12 @@ AS $$
 DECLARE
     whole CONSTANT text := CASE operation WHEN 'UPDATE' THEN notifier.watch_updates(plan)
         ELSE notifier.watch_query(plan, operation, 'notifier_new', 'notifier_old') END;
-    part CONSTANT text := format('json_populate_recordset(NULL::%s, array_to_json(pair.', plan ->> 'name');
+    -- The plan that a session keeps is to depend on the table: that is what the table of changes is named for.
+    typed CONSTANT text := format('(SELECT NULL::%s FROM %s WHERE false)', plan ->> 'name',
+        CASE operation WHEN 'DELETE' THEN 'notifier_old' ELSE 'notifier_new' END);
+    part CONSTANT text := format('json_populate_recordset(%s, array_to_json(pair.', typed);
     bounds CONSTANT text := '[at:at + size - 1]))';
-    one CONSTANT text := format('json_populate_record(NULL::%s, pair.%s[at]) ', plan ->> 'name',
+    one CONSTANT text := format('json_populate_record(%s, pair.%s[at]) ', typed,
         CASE operation WHEN 'DELETE' THEN 'was' ELSE 'now' END);
     same CONSTANT text := format(
         E'GET STACKED DIAGNOSTICS code = RETURNED_SQLSTATE, said = MESSAGE_TEXT;\n'
@@ -489,7 +499,7 @@ REVOKE ALL ON FUNCTION
     notifier.is_truncated_with_parent(text, oid), notifier.watch_name(text, text), notifier.watch_options(text),
     notifier.watch_triggers(jsonb), notifier.watch_place(jsonb, text), notifier.watch_payload(jsonb, text),
     notifier.watch_principal(jsonb, text), notifier.watch_addressed(jsonb, text, text),
-    notifier.watch_rows(text, text, boolean), notifier.watch_row(text, text), notifier.watch_update(jsonb), notifier.watch_insert(jsonb),
+    notifier.watch_row(jsonb, text, text), notifier.watch_numbered(jsonb, text, text), notifier.watch_update(jsonb, text, text), notifier.watch_insert(jsonb),
     notifier.watch_query(jsonb, text, text, text), notifier.watch_updates(jsonb), notifier.watch_step(jsonb, text), notifier.watch_body(jsonb)
     FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION
@@ -497,7 +507,7 @@ GRANT EXECUTE ON FUNCTION
     notifier.is_truncated_with_parent(text, oid), notifier.watch_name(text, text), notifier.watch_options(text),
     notifier.watch_triggers(jsonb), notifier.watch_place(jsonb, text), notifier.watch_payload(jsonb, text),
     notifier.watch_principal(jsonb, text), notifier.watch_addressed(jsonb, text, text),
-    notifier.watch_rows(text, text, boolean), notifier.watch_row(text, text), notifier.watch_update(jsonb), notifier.watch_insert(jsonb),
+    notifier.watch_row(jsonb, text, text), notifier.watch_numbered(jsonb, text, text), notifier.watch_update(jsonb, text, text), notifier.watch_insert(jsonb),
     notifier.watch_query(jsonb, text, text, text), notifier.watch_updates(jsonb), notifier.watch_step(jsonb, text), notifier.watch_body(jsonb)
     TO notifier_publisher;
 -- A server counts on, in a row of its own, what it removes.
@@ -510,13 +520,13 @@ DROP FUNCTION notifier.watch_step(jsonb, text);
 DROP FUNCTION notifier.watch_updates(jsonb);
 DROP FUNCTION notifier.watch_query(jsonb, text, text, text);
 DROP FUNCTION notifier.watch_insert(jsonb);
-DROP FUNCTION notifier.watch_update(jsonb);
+DROP FUNCTION notifier.watch_update(jsonb, text, text);
 DROP FUNCTION notifier.watch_addressed(jsonb, text, text);
 DROP FUNCTION notifier.watch_principal(jsonb, text);
 DROP FUNCTION notifier.watch_payload(jsonb, text);
 DROP FUNCTION notifier.watch_place(jsonb, text);
-DROP FUNCTION notifier.watch_row(text, text);
-DROP FUNCTION notifier.watch_rows(text, text, boolean);
+DROP FUNCTION notifier.watch_numbered(jsonb, text, text);
+DROP FUNCTION notifier.watch_row(jsonb, text, text);
 DROP FUNCTION notifier.watch_triggers(jsonb);
 DROP FUNCTION notifier.watch_options(text);
 DROP FUNCTION notifier.watch_name(text, text);

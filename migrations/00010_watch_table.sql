@@ -218,10 +218,10 @@ LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT format(CASE COALESCE(NULLIF(t.typbasetype, 0), t.oid)
-        WHEN 'date'::regtype THEN '(to_json(new.%I) #>> ''{}'')'
-        WHEN 'timestamp'::regtype THEN '(to_json(new.%I) #>> ''{}'')'
-        WHEN 'timestamptz'::regtype THEN '((to_json(timezone(''UTC'', new.%I)) #>> ''{}'') || ''Z'')'
-        ELSE 'new.%I::text' END, a.attname)
+        WHEN 'date'::regtype THEN '(to_json(%I) #>> ''{}'')'
+        WHEN 'timestamp'::regtype THEN '(to_json(%I) #>> ''{}'')'
+        WHEN 'timestamptz'::regtype THEN '((to_json(timezone(''UTC'', %I)) #>> ''{}'') || ''Z'')'
+        ELSE '%I::text' END, a.attname)
     FROM pg_attribute AS a
     JOIN pg_type AS t ON t.oid = a.atttypid
     WHERE a.attrelid = watched
@@ -242,6 +242,10 @@ DECLARE
     unknown text;
     argument text;
 BEGIN
+    SELECT c.name INTO unknown FROM unnest(there) AS c (name) WHERE starts_with(c.name, 'notifier: ');
+    IF FOUND THEN
+        RAISE reserved_name USING MESSAGE = format('%s can''t be watched: it has a column %I, and such names are used inside', watched, unknown);
+    END IF;
     FOREACH argument IN ARRAY ARRAY['columns', 'without', 'changes'] LOOP
         SELECT c.name INTO unknown
         FROM jsonb_array_elements_text(COALESCE(NULLIF(options -> argument, 'null'), '[]')) AS c (name)
@@ -263,12 +267,13 @@ BEGIN
         END IF;
         PERFORM notifier.watch_expression(watched, argument, plan ->> argument);
     END LOOP;
-    IF NOT plan ?| ARRAY['columns', 'payload'] AND (
-        plan ? 'without'
-        -- What inherits from a table may have more columns, which were not asked for.
-        OR (SELECT c.relkind = 'r' AND c.relhassubclass FROM pg_class AS c WHERE c.oid = watched)
+    -- What inherits from a table may have more columns, which were not asked for.
+    IF (SELECT c.relkind = 'r' AND c.relhassubclass FROM pg_class AS c WHERE c.oid = watched)
         OR EXISTS (SELECT FROM pg_attribute AS a WHERE a.attrelid = watched AND a.attgenerated = 'v' AND NOT a.attisdropped)
-    ) THEN
+    THEN
+        plan := plan || jsonb_build_object('row', there);
+    END IF;
+    IF NOT plan ?| ARRAY['columns', 'payload'] AND plan ?| ARRAY['without', 'row'] THEN
         plan := plan || jsonb_build_object('columns', ARRAY(
             SELECT c.name FROM unnest(there) WITH ORDINALITY AS c (name, n)
             WHERE NOT COALESCE(options -> 'without', '[]') ? c.name ORDER BY c.n));

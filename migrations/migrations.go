@@ -73,8 +73,7 @@ func up(ctx context.Context, patient, hasty *sql.DB, logger *slog.Logger) error 
 		}
 		err = upOne(ctx, db, logger)
 		if !waits && inTheWay(err) {
-			logger.InfoContext(ctx, "somebody uses what the migration changes; trying again",
-				append([]any{"file", list[next].Name}, holder(ctx, patient)...)...)
+			logger.InfoContext(ctx, "somebody uses what the migration changes; trying again", "file", list[next].Name, "in_use_by", usedBy(ctx, patient))
 			err = pause(ctx, retryAfter)
 		}
 		if err != nil {

@@ -48,7 +48,7 @@ func TestUp_WritersDoNotWaitBehindIt(t *testing.T) {
 		}
 		return false
 	})
-	name := fmt.Sprintf("pid=%d role=notifier application=an_editor open=", holder.PgConn().PID())
+	name := fmt.Sprintf(`in_use_by="pid %d, role notifier, application an_editor, for `, holder.PgConn().PID())
 	dbtest.Eventually(t, "the log names the transaction, with "+name, func() bool { return strings.Contains(said(), name) })
 	if _, err := holder.Exec(t.Context(), `COMMIT`); err != nil {
 		t.Fatal(err)

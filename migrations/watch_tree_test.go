@@ -105,6 +105,11 @@ func TestWatch_Inheritance(t *testing.T) {
 	a.tells("INSERT INTO c VALUES (2, 1, 's')", `create 2 {"id":2,"v":1}`)
 	a.tells("UPDATE t SET v = v + 1", `update 1 {"id":1,"v":2}`, `update 2 {"id":2,"v":2}`)
 	a.tells("UPDATE c SET v = v + 1", `update 2 {"id":2,"v":3}`)
+	a.watch("t", "'t', public => true, payload => 'json_build_array(new, old, 6 / v)'")
+	a.tells("INSERT INTO c VALUES (3, 2, 's')", `create 3 [{"id":3,"v":2}, null, 3]`)
+	a.tells("INSERT INTO c VALUES (4, 1, 's'), (5, 0, 's')", `create 4 [{"id":4,"v":1}, null, 6]`)
+	a.expectDropped("one of the child's", "create 5 22012 division by zero")
+	a.tells("UPDATE c SET v = v + 1 WHERE id > 3", `update 4 [{"id":4,"v":2}, {"id":4,"v":1}, 3]`, `update 5 [{"id":5,"v":1}, {"id":5,"v":0}, 6]`)
 	a.tells("TRUNCATE ONLY t", `truncate`)
 	a.tells("TRUNCATE c", `truncate`)
 }
@@ -121,4 +126,12 @@ func TestWatch_VirtualColumns(t *testing.T) {
 	a.tells("INSERT INTO t VALUES (1)", `create 1 {"id":1,"v":null}`)
 	refused(t, a.owner, "42703", "SELECT notifier.watch_table('t', 't', public => true, payload => 'twice')")
 	refused(t, a.owner, "42703", "SELECT notifier.watch_table('t', 't', public => true, columns => '{twice}')")
+	a.watch("t", "'t', public => true, payload => 'json_build_array(new, old, 6 / v)', condition => 'to_json(new) IS NOT NULL', original => true")
+	a.tells("INSERT INTO t (id, v) VALUES (2, 1)", `create 2 [{"id":2,"v":1}, null, 6]`)
+	a.tells("UPDATE t SET v = 2 WHERE id = 2", `update 2 [{"id":2,"v":2}, {"id":2,"v":1}, 3] was [{"id":2,"v":1}, {"id":2,"v":1}, 6]`)
+	a.tells("UPDATE t SET v = 3", `update 1 [{"id":1,"v":3}, {"id":1,"v":null}, 2] was [{"id":1,"v":null}, {"id":1,"v":null}, null]`,
+		`update 2 [{"id":2,"v":3}, {"id":2,"v":2}, 2] was [{"id":2,"v":2}, {"id":2,"v":2}, 3]`)
+	a.tells("UPDATE t SET v = 2 - id", `update 1 [{"id":1,"v":1}, {"id":1,"v":3}, 6] was [{"id":1,"v":3}, {"id":1,"v":3}, 2]`)
+	a.tells("DELETE FROM t", `destroy 1 [{"id":1,"v":1}, {"id":1,"v":1}, 6]`)
+	a.expectDropped("two by zero", "destroy 2 22012 division by zero", "update 2 22012 division by zero")
 }

@@ -78,6 +78,24 @@ func TestWatch_ColumnsThatComeAndGo(t *testing.T) {
 	a.tells("DELETE FROM u", `destroy 4 3`, `destroy 3 {"id":3}`)
 }
 
+// A session in which an expression has failed goes on as a new one would when the table changes.
+func TestWatch_ColumnsThatComeAndGoWhereExpressionsFail(t *testing.T) {
+	t.Parallel()
+	a := newApplication(t, "CREATE TABLE t (id int PRIMARY KEY, gone int, v int)")
+	a.watch("t", "'t', public => true, key => 'id + 0', payload => 'json_build_array(new, 6 / v)'")
+	a.tells("INSERT INTO t VALUES (1, 1, 1), (2, 1, 0)", `create 1 [{"id":1,"gone":1,"v":1}, 6]`)
+	a.expectDropped("at first", "create 2 22012 division by zero")
+	exec(t, a.owner, "ALTER TABLE t DROP COLUMN gone")
+	a.tells("INSERT INTO t VALUES (3, 2), (4, 0)", `create 3 [{"id":3,"v":2}, 3]`)
+	a.expectDropped("a column fewer", "create 4 22012 division by zero")
+	exec(t, a.owner, "ALTER TABLE t ADD COLUMN n text DEFAULT 'n'")
+	a.tells("UPDATE t SET v = 1 - v WHERE id IN (3, 4)", `update 3 [{"id":3,"v":-1,"n":"n"}, -6]`, `update 4 [{"id":4,"v":1,"n":"n"}, 6]`)
+	a.tells("UPDATE t SET v = v + 1 WHERE id > 2", `update 4 [{"id":4,"v":2,"n":"n"}, 3]`)
+	a.expectDropped("a column more", "update 3 22012 division by zero")
+	a.tells("DELETE FROM t WHERE id > 2", `destroy 4 [{"id":4,"v":2,"n":"n"}, 3]`)
+	a.expectDropped("at last", "destroy 3 22012 division by zero")
+}
+
 // Names that stand in the way of those in the functions.
 func TestWatch_NamesOfColumns(t *testing.T) {
 	t.Parallel()
@@ -131,4 +149,16 @@ func TestWatch_NamedColumnThatGoes(t *testing.T) {
 	a.watch("issues", "'t', recipient => 'lower(person)', columns => '{id}'")
 	a.watch("other", "'o', public => true")
 	a.tells("UPDATE issues SET title = 'c'; INSERT INTO other VALUES (1)", `update 1 >ann {"id":1}`, `create 1 {"id":1}`)
+}
+
+// Of a row, t.concat is concat(t) when there is no such column.
+func TestWatch_NamedColumnThatGoesAndIsCalledAsAFunction(t *testing.T) {
+	t.Parallel()
+	a := newApplication(t, "CREATE TABLE t (id int PRIMARY KEY, concat text, secret text)", "CREATE TABLE u (id int PRIMARY KEY, concat text, secret text)")
+	a.watch("t", "'t', public => true, columns => '{id,concat}'")
+	a.watch("u", "'u', public => true, columns => '{id}', key => 'concat'")
+	a.tells("INSERT INTO t VALUES (1, 'a', 'secret'); INSERT INTO u VALUES (1, 'a', 'secret')", `create 1 {"id":1,"concat":"a"}`, `create a {"id":1}`)
+	exec(t, a.owner, "ALTER TABLE t DROP COLUMN concat", "ALTER TABLE u DROP COLUMN concat")
+	refused(t, a.writer, "42703", "INSERT INTO t VALUES (2, 'secret')")
+	refused(t, a.writer, "42703", "INSERT INTO u VALUES (2, 'secret')")
 }
