@@ -196,7 +196,8 @@ AS $$
         '(SELECT (%s) IS TRUE AS watched, (%s)::pg_catalog.text AS key, (%s)::pg_catalog.text AS recipient, '
         '(%s)::pg_catalog.text AS dataset_id FROM %s%s)',
         COALESCE(plan ->> 'condition', 'true'), plan ->> 'key', COALESCE(plan ->> 'recipient', 'NULL'),
-        COALESCE(plan ->> 'dataset', 'NULL'), notifier.watch_row(plan, source, 'new'), CASE WHEN (plan ->> 'expressive')::boolean THEN ' OFFSET 0' ELSE '' END)
+        COALESCE(plan ->> 'dataset', 'NULL'), notifier.watch_row(plan, source, 'new'),
+        CASE WHEN (plan ->> 'expressive')::boolean THEN ' OFFSET 0' ELSE '' END)
 $$;
 COMMENT ON FUNCTION notifier.watch_place(jsonb, text) IS
     'Writes where a row belongs: whether it is watched, its key, and for whom it is.';
@@ -399,9 +400,9 @@ DECLARE
     -- The plan that a session keeps is to depend on the table: that is what the table of changes is named for.
     typed CONSTANT text := format('(SELECT NULL::%s FROM %s WHERE false)', plan ->> 'name',
         CASE operation WHEN 'DELETE' THEN 'notifier_old' ELSE 'notifier_new' END);
-    part CONSTANT text := format('json_populate_recordset(%s, array_to_json(pair.', typed);
+    part CONSTANT text := format('json_populate_recordset(%s, array_to_json("notifier: rows".', typed);
     bounds CONSTANT text := '[at:at + size - 1]))';
-    one CONSTANT text := format('json_populate_record(%s, pair.%s[at]) ', typed,
+    one CONSTANT text := format('json_populate_record(%s, "notifier: rows".%s[at]) ', typed,
         CASE operation WHEN 'DELETE' THEN 'was' ELSE 'now' END);
     same CONSTANT text := format(
         E'GET STACKED DIAGNOSTICS code = RETURNED_SQLSTATE, said = MESSAGE_TEXT;\n'
@@ -410,13 +411,13 @@ BEGIN
     IF NOT (plan ->> 'expressive')::boolean THEN
         RETURN whole || E';\n';
     END IF;
-    RETURN format(E'BEGIN\n%s;\nEXCEPTION WHEN OTHERS THEN\n%sFOR pair IN\n'
-        'SELECT array_agg(p.now ORDER BY p.n) AS now, array_agg(p.was ORDER BY p.n) AS was, count(*) AS rows\n'
+    RETURN format(E'BEGIN\n%s;\nEXCEPTION WHEN OTHERS THEN\n%sFOR "notifier: rows" IN\n'
+        'SELECT array_agg(p.now ORDER BY p.n) AS now, array_agg(p.was ORDER BY p.n) AS was, count(*) AS count\n'
         'FROM (SELECT *, sum(COALESCE(octet_length(one.now::text), 0) + COALESCE(octet_length(one.was::text), 0)) '
         'OVER (ORDER BY one.n) AS bytes FROM (%s) AS one) AS p\n'
         'GROUP BY (p.n - 1) / 256, p.bytes / 1000000 ORDER BY (p.n - 1) / 256, p.bytes / 1000000\n'
         'LOOP\nat := 1;\nsize := 256;\n'
-        'WHILE at <= pair.rows LOOP\nBEGIN\n%s;\nat := at + size;\nsize := size * 2;\nEXCEPTION WHEN OTHERS THEN\n%s',
+        'WHILE at <= "notifier: rows".count LOOP\nBEGIN\n%s;\nat := at + size;\nsize := size * 2;\nEXCEPTION WHEN OTHERS THEN\n%s',
         whole,
         same,
         CASE operation
@@ -455,9 +456,10 @@ DECLARE
     body text := E'\n#variable_conflict use_column\n'
         '-- Written by notifier.watch_table: call that again rather than change this.\n';
 BEGIN
+    -- A variable that holds what others wrote has a name that no column has: one that is gone would be taken for it.
     body := body || E'DECLARE\nit record;\n';
     IF (plan ->> 'expressive')::boolean THEN
-        body := body || E'pair record;\nat int;\nsize int;\ncode text;\nsaid text;\nkey text;\n';
+        body := body || E'"notifier: rows" record;\nat int;\nsize int;\ncode text;\nsaid text;\nkey text;\n';
     END IF;
     IF (plan ->> 'partitioned')::boolean THEN
         step := E'IF (SELECT pg_catalog.count(*) FROM notifier_new) = '
